@@ -13,12 +13,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 import structlog
 
-from actors.execution.inline import run_inline
 from actors.intake.circuit_breaker import CircuitBreaker, RedisUnavailableError
 from actors.intake.enqueue import enqueue_record, enqueue_stage, stage_to_enqueue
 from actors.intake.ignored_counts import SelfFlushingCounter
@@ -33,13 +33,14 @@ from actors.observability.tracer import NullTimer, PhaseTimer
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, RedisQueue, open_queue
 from actors.redis_queue.scheduling import SchedulingInfo, scheduling_of
 from pipeline.config.intake_rules import refusing_rule
-from pipeline.config.settings import current_settings
+from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import RetryableError
+from pipeline.extras import install_command, is_installed
+from pipeline.intake_services import IntakeServices, open_intake_services
 from pipeline.intake_spool import open_spool
 from pipeline.models import Accepted, Attachment, Record, Stage, Status
 from pipeline.outage import Outage
 from pipeline.redis_client import on_move
-from pipeline.services import Services, build_services
 
 CATALOGUE_WAIT_S = 1.5  # how long a listener waits for a locked catalogue; then it has to hand over again later
 
@@ -68,7 +69,8 @@ class Receipt:
 class Hook:
     """`process_media()` for one process: its catalogue, a Redis client with a short timeout, a circuit breaker."""
 
-    def __init__(self, services: Services, queue: RedisQueue) -> None:
+    def __init__(self, services: IntakeServices, queue: RedisQueue) -> None:
+        """Without FALLBACK=spool, `services` are a `Services`: the fallback runs the steps with them."""
         self.services = services
         self.queue = queue
         # The probe writes: a Redis that is full or read-only answers PING but accepts no message.
@@ -78,6 +80,7 @@ class Hook:
         on_move(queue.client, self._return_scans.signal)  # after a failover, it may lack the last messages
         self._rules = services.settings.intake_rules
         self._ignored = SelfFlushingCounter(services.catalogue)
+        self._run_inline = _inline_runner(services)
         self._fallback_slots = threading.Semaphore(services.settings.fallback_concurrency)
         self._hand_over, self._spooled = self._open_spool()
 
@@ -188,8 +191,7 @@ class Hook:
             return True
 
     def _run_without_queue(self, accepted: Accepted, aside: StartInBackground | None) -> Receipt:
-        spool = self.services.settings.fallback == "spool"
-        if spool or not self._fallback_slots.acquire(blocking=False):
+        if self._run_inline is None or not self._fallback_slots.acquire(blocking=False):
             log.warning("attachment spooled", id=accepted.id)
             return Receipt(accepted.id, "spooled", accepted.status)
         if aside is not None:
@@ -207,7 +209,8 @@ class Hook:
     def _run_in_slot(self, media_id: str) -> Record | None:
         try:
             self.services.catalogue.increment("fallbacks")
-            record = run_inline(self.services, media_id)
+            assert self._run_inline is not None
+            record = self._run_inline(media_id)
             if record is not None and record.finished_at is None:
                 self._leave_to_workers(record)
             return record
@@ -262,5 +265,27 @@ def hook() -> Hook:
 def _hook_of(_pid: int) -> Hook:
     settings = current_settings()
     configure_in_listener(settings)
-    services = build_services(settings, durable=settings.intake_sync, wait_s=CATALOGUE_WAIT_S)
-    return Hook(services, open_queue(settings, timeout_s=QUICK_TIMEOUT_S))
+    return Hook(_open_services(settings), open_queue(settings, timeout_s=QUICK_TIMEOUT_S))
+
+
+def _open_services(settings: Settings) -> IntakeServices:
+    """What this process's hook works with: for the fallback all services, which need the extra `worker`."""
+    if settings.fallback == "spool" or not is_installed("worker"):
+        return open_intake_services(settings, wait_s=CATALOGUE_WAIT_S)
+    build_services = import_module("pipeline.services").build_services
+    services: IntakeServices = build_services(settings, durable=settings.intake_sync, wait_s=CATALOGUE_WAIT_S)
+    return services
+
+
+def _inline_runner(services: IntakeServices) -> Callable[[str], Record | None] | None:
+    """The function that runs the five steps of an attachment in this process; None if the fallback is to spool."""
+    if services.settings.fallback == "spool":
+        return None
+    if not is_installed("worker"):
+        log.warning(
+            "FALLBACK=sync needs the extra `worker`, which is not installed",
+            consequence="while Redis is away, attachments are spooled",
+            remedy=f"set FALLBACK=spool, or {install_command('worker')}",
+        )
+        return None
+    return partial(import_module("actors.execution.inline").run_inline, services)

@@ -11,6 +11,10 @@ How a delivery goes from stage to stage:
 
 from __future__ import annotations
 
+from pipeline.extras import exit_without_extra
+
+exit_without_extra("worker", "`dramatiq actors.stages`")  # before the imports that need it
+
 import gc
 from typing import Any, Unpack
 

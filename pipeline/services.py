@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pipeline.catalogue import WAIT_S, Catalogue, FinishRequest, OutgoingEvent, Preview
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import Code, GoneError, PermanentError, PipelineError, StagingLostError, TooLargeError
 from pipeline.http_client import HttpClient, LocalRateLimiter
+from pipeline.intake_services import IntakeServices
 from pipeline.media_types import allowed_types
 from pipeline.media_types.decoding import decoding_sandbox, preview_sandbox
 from pipeline.models import Claim, Detected, Failure, Fetched, GoneSource, Outcome, Record, Status, Validated
@@ -31,18 +32,14 @@ from pipeline.steps.persist import persist_many
 from pipeline.steps.preview import Content, discard_preview, make_preview, save_preview
 from pipeline.steps.reupload import Reuploader
 from pipeline.steps.validate import validate, validate_checked
-from pipeline.storage import Storage, intake_key, open_storage
+from pipeline.storage import intake_key, open_storage
 from pipeline.storage.staging import Staging
 
 
 @dataclass(frozen=True)
-class Services:
+class Services(IntakeServices):
     """The objects that the steps need. Its methods run the steps of `pipeline.steps` with them."""
 
-    settings: Settings
-    catalogue: Catalogue
-    storage: Storage
-    staging: Staging
     http_client: HttpClient
     sandbox: Sandbox
     preview_sandbox: Sandbox
@@ -289,6 +286,11 @@ def _antivirus(settings: Settings) -> Antivirus | None:
 def share_of_rate(settings: Settings) -> float:
     """The share of a host's rate for a process without Redis: as if all processes ran on this machine."""
     return 1 / settings.web_concurrency
+
+
+def services_with(own: IntakeServices) -> Services:
+    """The services of this process, with the catalogue of `own`, which may wait for locks for another time."""
+    return own if isinstance(own, Services) else replace(services(), catalogue=own.catalogue)
 
 
 def services() -> Services:

@@ -9,12 +9,13 @@ from actors.doctor import confinement
 from actors.doctor.finding import Finding, fail, ok
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
+from pipeline.extras import install_command, is_installed
 from pipeline.media_types.decoding import sandbox_from
 from pipeline.sandbox import Sandbox
 
 INVENTORY = "pipeline.media_types.inventory"
 LIBRARIES = {"libmagic": "libmagic", "codecs": "ffmpeg", "pictures": "pillow", "pdf": "pdfium"}  # check: its function
-INSTALL = "install Esteira's dependencies again: `uv sync`"
+INSTALL = "install Esteira's dependencies again: `uv sync --all-extras`, or `pip install 'esteira[all]'`"
 REMEDY = "see SANDBOX_CONFINEMENT in docs/security.md, and check the limits of memory and processes (ulimit -a)"
 # A confined child imports nothing. `PIL.features` imports the module of a format when it is asked for it.
 MODULES = (INVENTORY, "magic", "av", "PIL.features", "PIL._webp", "PIL._avif", "pillow_heif", "pypdfium2")
@@ -22,6 +23,9 @@ MODULES = (INVENTORY, "magic", "av", "PIL.features", "PIL._webp", "PIL._avif", "
 
 def run_checks(settings: Settings) -> Iterator[Finding]:
     """All findings about a sandbox process and the libraries in it, or a single one if no process starts."""
+    if not is_installed("worker"):
+        yield ok("decoders", f"not installed, so no worker runs here; to add them: {install_command('worker')}")
+        return
     with closing(sandbox_from(settings, processes=1, preload=MODULES)) as sandbox:
         try:
             state = confinement.read_state(sandbox)

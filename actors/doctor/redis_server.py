@@ -12,6 +12,7 @@ import redis
 
 from actors.doctor.finding import Finding, fail, ok, warn
 from actors.maintenance.heartbeat import SILENCE_S
+from actors.redis_queue.address import CHECK_ADDRESS, CHECK_LOGIN, redis_address
 from actors.redis_queue.queue import RedisQueue, open_queue
 from pipeline.config.redis_urls import parse_redis_url
 from pipeline.config.settings import Settings
@@ -22,8 +23,6 @@ MIN_VERSION = (5, 0)  # in older versions a script that reads the time cannot wr
 FULL, NEARLY_FULL = 1.0, 0.8  # fractions of maxmemory
 MAX_CLOCK_SKEW_S = 2.0
 
-CHECK_ADDRESS = "check REDIS_URL or REDIS_HOST and that its server runs; with neither set, `esteira start` runs one"
-CHECK_LOGIN = "check the password in REDIS_URL or PASSWORD_REDIS"
 NAME_NODES = "name several nodes: REDIS_URL=redis+cluster://host:6379,host:6379, so that a start needs no certain one"
 
 
@@ -42,11 +41,6 @@ class RedisStatus:
     silent_s: tuple[float, ...]
     shards: int = 1
     seeds: int = 1
-
-
-def redis_address(settings: Settings) -> str:
-    """The host and port of Redis, its service and sentinels, or the path of its socket; without the password."""
-    return str(parse_redis_url(settings.redis))
 
 
 def run_checks(settings: Settings) -> Iterator[Finding]:

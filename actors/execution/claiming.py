@@ -13,6 +13,7 @@ from actors.middleware.retries import ClaimRefusedError
 from actors.observability import attempt_log
 from pipeline.catalogue import SingleFlight
 from pipeline.config.settings import Settings
+from pipeline.intake_services import IntakeServices
 from pipeline.models import Claim, Detected, Failure, Fetched, GoneSource, Model, Refusal, Stage, Status, Validated
 from pipeline.services import Services
 
@@ -30,7 +31,7 @@ log = structlog.get_logger()
 
 
 def claim_attachment(
-    services: Services,
+    services: IntakeServices,
     media_id: str,
     *,
     takeover: bool = False,

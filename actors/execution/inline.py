@@ -17,6 +17,7 @@ from actors.middleware.routing import next_stage
 from actors.observability import attempt_log
 from pipeline.errors import GoneError, PipelineError, SupersededError
 from pipeline.history import HistoryOutcome, failure_outcome
+from pipeline.intake_services import IntakeServices
 from pipeline.metrics import RETRIES
 from pipeline.models import Claim, Failure, Model, Record, Stage
 from pipeline.services import Services
@@ -47,7 +48,7 @@ def run_inline(services: Services, media_id: str) -> Record | None:
 
 
 @contextmanager
-def renewed_claim(services: Services, claim: Claim) -> Iterator[None]:
+def renewed_claim(services: IntakeServices, claim: Claim) -> Iterator[None]:
     """Renews the claim while the block runs: a listener's process has no maintenance task that does."""
     lease_s = services.settings.claim_lease_s
     done = threading.Event()

@@ -7,8 +7,8 @@ from pathlib import Path
 from actors.intake.uploads import put_intake
 from actors.observability.tracer import PhaseTimer
 from pipeline.errors import RetryableError
+from pipeline.intake_services import IntakeServices
 from pipeline.models import Accepted, Attachment, Record
-from pipeline.services import Services
 from pipeline.storage import intake_key
 
 
@@ -17,7 +17,9 @@ def has_bytes(attachment: Attachment, file: Path | None) -> bool:
     return file is not None or bool(attachment.data)
 
 
-def record_attachment(services: Services, attachment: Attachment, file: Path | None, timer: PhaseTimer) -> Accepted:
+def record_attachment(
+    services: IntakeServices, attachment: Attachment, file: Path | None, timer: PhaseTimer
+) -> Accepted:
     """Writes inline bytes to storage, and the attachment to the catalogue.
 
     Raises:
@@ -40,12 +42,12 @@ def record_attachment(services: Services, attachment: Attachment, file: Path | N
     return accepted
 
 
-def _known(services: Services, attachment: Attachment) -> Record | None:
+def _known(services: IntakeServices, attachment: Attachment) -> Record | None:
     ids = filter(None, (attachment.id, attachment.former_id))
     return next(filter(None, map(services.catalogue.get, ids)), None)
 
 
-def _has_intake(services: Services, media_id: str) -> bool:
+def _has_intake(services: IntakeServices, media_id: str) -> bool:
     try:
         return services.storage.size(intake_key(media_id)) is not None
     except RetryableError:  # they were written a moment ago, and the row exists

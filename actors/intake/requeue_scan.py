@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 
 from actors.intake.enqueue import request_of
-from actors.observability import metrics_store
-from actors.redis_queue.queue import EnqueueRequest, RedisQueue, shared_queue
+from actors.redis_queue.queue import EnqueueRequest, RedisQueue
 from pipeline.catalogue import Catalogue
 from pipeline.metrics import REQUEUED
-from pipeline.services import services
 
 PAGE = 1000
 ENQUEUED_AT_ONCE = 100  # in one call of Redis, which it blocks for a millisecond
@@ -23,14 +21,6 @@ SCAN_LOCK = "scan"  # held by the process that scans, the periodic scan and the 
 SCAN_LOCK_MS = 5000  # longer than a page takes; a scan that was killed delays the next one by this
 
 log = structlog.get_logger()
-
-
-def requeue_lost_now(*, older_than_s: float | None = None) -> int:
-    """Runs the requeue scan once, for `esteira sweep`; returns the number of enqueued attachments."""
-    age_s = services().settings.sweep_after_s if older_than_s is None else older_than_s
-    count = requeue_lost(services().catalogue, shared_queue(), older_than_s=age_s)
-    metrics_store.flush(shared_queue())  # the command may end now
-    return count
 
 
 def requeue_lost(

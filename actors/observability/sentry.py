@@ -10,11 +10,17 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.extras import require_extra
 from pipeline.scrubber import Scrub
 
 
 def init(dsn: str, scrub: Scrub) -> None:
-    """Sets Sentry up without automatic capture: only last attempts, fallbacks and unexpected errors are reported."""
+    """Sets Sentry up without automatic capture: only last attempts, fallbacks and unexpected errors are reported.
+
+    Raises:
+        MissingExtraError: the extra `sentry` is missing.
+    """
+    require_extra("sentry", "SENTRY_DSN")
     sdk = importlib.import_module("sentry_sdk")
     # It puts the key of the DSN into the environment of every child process, and into headers of HTTP requests.
     propagation = importlib.import_module("sentry_sdk.integrations.stdlib").StdlibIntegration

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from actors.observability.tracer import ENDPOINT_VARIABLES, NullTimer, PhaseTimer, Tracer
+from pipeline.extras import install_command, is_installed
 from pipeline.history import Attempt, HistoryEntry
 from pipeline.models import Attachment, Record
 
@@ -44,6 +45,9 @@ def start_tracing(scrub: Callable[[Any], Any]) -> None:
     if protocol := _unsupported_protocol():
         remedy = f"set it to {SUPPORTED_PROTOCOL}"
         log.warning("tracing disabled: OTLP protocol not supported", protocol=protocol, remedy=remedy)
+        return
+    if not is_installed("otel"):
+        log.warning("tracing disabled: the extra `otel` is not installed", remedy=install_command("otel"))
         return
     try:
         _Process.tracer = importlib.import_module("actors.observability.otel").OpenTelemetryTracer(scrub)

@@ -16,6 +16,7 @@ from actors.intake.enqueue import enqueue_record
 from actors.middleware.retries import ClaimRefusedError
 from pipeline.errors import CANCELLED, Code, PermanentError, SupersededError
 from pipeline.models import Claim, Failure, Record, Stage, Status
+from pipeline.services import services_with
 
 log = structlog.get_logger()
 
@@ -79,7 +80,7 @@ def _finish(listener_hook: Hook, claim: Claim) -> Record:
         with renewed_claim(listener_hook.services, claim):
             if any((pause.kind, pause.name) == ("stage", Stage.NOTIFY) for pause in catalogue.pauses.all()):
                 return _leave_event(listener_hook, claim, catalogue.mark_failed(claim, failure))
-            finished = run_step(listener_hook.services, claim, Stage.NOTIFY, failure, attempt=1)
+            finished = run_step(services_with(listener_hook.services), claim, Stage.NOTIFY, failure, attempt=1)
             assert isinstance(finished, Record)
             return finished
     except SupersededError:

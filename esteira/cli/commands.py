@@ -8,12 +8,15 @@ from typing import NamedTuple
 
 import rich_click as click
 
+from pipeline.extras import require_extra
+
 
 class Entry(NamedTuple):
-    """A command as `module:attribute`, and the first paragraph of its help."""
+    """A command as `module:attribute`, the first paragraph of its help, and the extra that it cannot run without."""
 
     path: str
     help: str
+    extra: str = ""
 
 
 COMMANDS: MappingProxyType[str, Entry] = MappingProxyType(
@@ -21,6 +24,7 @@ COMMANDS: MappingProxyType[str, Entry] = MappingProxyType(
         "start": Entry(
             "esteira.cli.start:start",
             "Starts everything on this machine: Valkey (unless REDIS_* is set), the web app and the workers.",
+            extra="worker",
         ),
         "reload": Entry(
             "esteira.cli.reload:reload",
@@ -72,6 +76,7 @@ COMMANDS: MappingProxyType[str, Entry] = MappingProxyType(
             "esteira.cli.check:check",
             "Checks whether local files would be accepted: one line of JSON per file, exit status 1 if any is "
             "rejected.",
+            extra="worker",
         ),
         "token": Entry(
             "esteira.cli.tokens:token",
@@ -121,8 +126,15 @@ COMMANDS: MappingProxyType[str, Entry] = MappingProxyType(
 
 
 def load_command(name: str) -> click.Command:
-    """The command with this name in the table, imported."""
-    module, _, attribute = COMMANDS[name].path.partition(":")
+    """The command with this name in the table, imported.
+
+    Raises:
+        MissingExtraError: the extra that it needs is not installed.
+    """
+    entry = COMMANDS[name]
+    if entry.extra:
+        require_extra(entry.extra, f"`esteira {name}`")
+    module, _, attribute = entry.path.partition(":")
     return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
 
 

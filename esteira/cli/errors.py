@@ -7,7 +7,7 @@ from typing import NoReturn
 import dramatiq
 import redis
 
-from actors.doctor.redis_server import CHECK_ADDRESS, CHECK_LOGIN, redis_address
+from actors.redis_queue.address import CHECK_ADDRESS, CHECK_LOGIN, redis_address
 from esteira.cli.output import exit_with, print_message, printable
 from pipeline.catalogue import CatalogueError
 from pipeline.config.settings import current_settings

@@ -9,10 +9,10 @@ from typing import Any
 
 import rich_click as click
 
-from actors.doctor.redis_server import redis_address
 from actors.operations.audit import AuditEntry
 from actors.operations.replay import replay as replay_attachment
 from actors.operations.replay import replay_refusal
+from actors.redis_queue.address import redis_address
 from esteira.cli.audited import audited
 from esteira.cli.errors import refusal
 from esteira.cli.filters import filter_options

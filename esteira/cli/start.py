@@ -27,6 +27,7 @@ from esteira.cli.supervisor.supervisor import Supervisor
 from esteira.cli.supervisor.terminal import has_terminal
 from pipeline.config.settings import Settings, current_settings
 from pipeline.config.token_file import make_token
+from pipeline.extras import require_extra
 from pipeline.service_manager.notify import READY, STOPPING, ServiceManager
 from pipeline.service_manager.sockets import inherited_sockets
 
@@ -52,6 +53,8 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
     settings = settings_for_command()
     if demo:
         launch_demo(settings)
+    if not no_web:
+        require_extra("web", "`esteira start` without --no-web")
     manager, sockets = ServiceManager.of_environment(), inherited_sockets()
     folder = settings.var_dir.absolute()
     with lock_folder(folder) as lock:  # before the port, which the other `esteira start` uses too

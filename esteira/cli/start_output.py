@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TextIO
 from urllib.parse import urlsplit
 
-from actors.doctor.redis_server import redis_address
 from actors.observability.logging import PREFIXED_LINES
+from actors.redis_queue.address import redis_address
 from esteira.cli.output import print_message
 from esteira.cli.supervisor.line_printer import LinePrinter
 from esteira.cli.supervisor.part_lines import LineFormat, json_line, json_lines, text_line

@@ -5,12 +5,15 @@ from __future__ import annotations
 import rich_click as click
 
 from actors.hook import hook
-from actors.intake.requeue_scan import requeue_lost_now
+from actors.intake.requeue_scan import requeue_lost
+from actors.observability import metrics_store
 from actors.operations.audit import AuditEntry
+from actors.redis_queue.queue import shared_queue
 from esteira.cli.audited import audited
 from esteira.cli.output import examples, print_json
-from esteira.cli.services import services_for_command
+from esteira.cli.services import shared_catalogue
 from pipeline.catalogue import Action
+from pipeline.config.settings import current_settings
 
 
 @click.command(
@@ -27,10 +30,12 @@ def sweep(entry: AuditEntry, older_than: float | None, as_json: bool) -> None:
 
     Before that, it hands over what waits in the intake spool of this machine.
     """
-    services_for_command()
+    catalogue, settings = shared_catalogue(), current_settings()
     entry.begin({"older_than_s": older_than})
     handed_over = hook().hand_over_spooled()
-    count = entry.count = requeue_lost_now(older_than_s=older_than)
+    older_than_s = settings.sweep_after_s if older_than is None else older_than
+    count = entry.count = requeue_lost(catalogue, shared_queue(), older_than_s=older_than_s)
+    metrics_store.flush(shared_queue())  # the command ends now
     if as_json:
         print_json({"swept": count, "handed_over": handed_over})
     else:

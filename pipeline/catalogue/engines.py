@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from pipeline.catalogue.sqlite_pool import SqlitePool
 from pipeline.errors import SettingsError
+from pipeline.extras import require_extra
 from pipeline.security.private_dirs import make_private_dir
 
 WAIT_S = 5.0  # how long a transaction waits for a lock or for a free connection
@@ -28,7 +29,8 @@ def database_url(url: str) -> URL:
     """Parses DATABASE_URL and sets the driver.
 
     Raises:
-        SettingsError: it is not the URL of a supported database. The message does not repeat the value.
+        SettingsError: it is not the URL of a supported database, or the extra `postgres` is missing. The message does
+            not repeat the value.
     """
     try:
         parsed = make_url(url)
@@ -36,6 +38,7 @@ def database_url(url: str) -> URL:
         raise SettingsError("DATABASE_URL: not a URL: use sqlite:////path/to/file or postgresql://…") from None
     scheme = parsed.drivername.partition("+")[0]
     if scheme in {"postgres", "postgresql"}:  # Heroku writes postgres://
+        require_extra("postgres", "DATABASE_URL=postgresql://…")
         return parsed.set(drivername="postgresql+psycopg")
     if scheme != "sqlite":
         raise SettingsError(f"DATABASE_URL: {scheme} is not supported: use sqlite:////path/to/file or postgresql://…")

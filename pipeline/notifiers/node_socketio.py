@@ -7,8 +7,7 @@ changed in the Node server.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import msgpack
+from importlib import import_module
 
 from pipeline.config.settings import Settings
 from pipeline.http_client import HttpClient
@@ -50,4 +49,5 @@ class NodePublisher:
         channel = f"{self._key}#{self._namespace}#" + (f"{outcome.session}#" if rooms else "")
         packet = {"type": EVENT, "data": [outcome.type, outcome.payload()], "nsp": self._namespace}
         options = {"rooms": rooms, "flags": {}, "except": []}
-        return channel, msgpack.packb([SENDER, packet, options])
+        packed: bytes = import_module("msgpack").packb([SENDER, packet, options])
+        return channel, packed

@@ -10,10 +10,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from types import MappingProxyType
 from urllib.parse import urlsplit
-
-from standardwebhooks import Webhook
 
 from pipeline.config.settings import Settings
 from pipeline.config.webhooks import DEFAULT_ENDPOINT, EndpointSettings, signing_key
@@ -68,13 +67,13 @@ class Endpoint:
             raise RefusedError(answer.status, retry_after=answer.retry_after)
 
     def _headers(self, event_id: str, body: str) -> dict[str, str]:
-        now = datetime.now(UTC)
+        now, webhook = datetime.now(UTC), import_module("standardwebhooks").Webhook
         keys = (signing_key(secret.get_secret_value()) for secret in self.settings.secrets)
         return {
             "content-type": "application/json",
             "webhook-id": event_id,
             "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": " ".join(Webhook(key).sign(event_id, now, body) for key in keys),
+            "webhook-signature": " ".join(webhook(key).sign(event_id, now, body) for key in keys),
         }
 
 

@@ -7,10 +7,14 @@ import hmac
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-
-from cryptography.fernet import Fernet, InvalidToken
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import AwayError, Code
+from pipeline.extras import require_extra
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
 
 _ENCRYPTED = re.compile(r"enc1:([0-9a-f]{8}):")
 PREFIX_LENGTH = len("enc1:01234567:")  # characters before the Fernet token; they name the key
@@ -33,7 +37,13 @@ class SourceCipher:
     """
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
-        """`keys` are 32 bytes each in URL-safe base64; ENCRYPTION_KEYS is validated when the settings are read."""
+        """`keys` are 32 bytes each in URL-safe base64; ENCRYPTION_KEYS is validated when the settings are read.
+
+        Raises:
+            MissingExtraError: there are keys, and the extra `encryption` is missing.
+        """
+        if keys:
+            require_extra("encryption", "ENCRYPTION_KEYS")
         self._fernets = {_key_id(key): _fernet(key) for key in keys}
         self.key_ids = tuple(self._fernets)
         self._current = self.key_ids[0] if keys else None
@@ -58,7 +68,7 @@ class SourceCipher:
             raise EncryptionKeyError(f"the source is encrypted with the key {name}, which is not set: {REMEDY}")
         try:
             return fernet.decrypt(stored[PREFIX_LENGTH:]).decode()
-        except InvalidToken:
+        except _fernet_module().InvalidToken:
             message = f"the source is damaged: the key {name} does not decrypt it; restore the row from a backup"
             raise EncryptionKeyError(message) from None
 
@@ -75,7 +85,12 @@ def key_id(stored: str) -> str | None:
 
 @lru_cache(maxsize=32)
 def _fernet(key: str) -> Fernet:
-    return Fernet(key)
+    fernet: Fernet = _fernet_module().Fernet(key)
+    return fernet
+
+
+def _fernet_module() -> Any:
+    return import_module("cryptography.fernet")
 
 
 def _key_id(key: str) -> str:

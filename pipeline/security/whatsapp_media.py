@@ -11,12 +11,8 @@ import hmac
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CBC
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from importlib import import_module
+from typing import Any
 
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Attachment, Kind
@@ -81,8 +77,12 @@ def _expanded(media_key: str, info: bytes) -> MediaKeys:
     key = decode_bytes(media_key)
     if key is None or len(key) != KEY_BYTES:
         raise PermanentError(Code.DECRYPT_KEY, f"the media key is not {KEY_BYTES} bytes in base64 or hex")
-    expanded = HKDF(algorithm=SHA256(), length=112, salt=None, info=info).derive(key)
+    expanded = _ciphers().expand_key(key, info, length=112)
     return MediaKeys(iv=expanded[:16], cipher=expanded[16:48], mac=expanded[48:80])
+
+
+def _ciphers() -> Any:
+    return import_module("pipeline.security.ciphers")
 
 
 def keys_that_verify(candidates: Sequence[MediaKeys], encrypted: Iterable[bytes]) -> MediaKeys | None:
@@ -127,7 +127,7 @@ class Decryptor:
 
     def __init__(self, keys: MediaKeys) -> None:
         self._keys = keys
-        self._cipher = Cipher(AES(keys.cipher), CBC(keys.iv)).decryptor()
+        self._cipher = _ciphers().aes_cbc(keys.cipher, keys.iv).decryptor()
         self._mac = hmac.new(keys.mac, keys.iv, hashlib.sha256)
         self._enc_hash = hashlib.sha256()
         self._hash = hashlib.sha256()
@@ -185,7 +185,7 @@ class Decryptor:
 
         So the received bytes need not be kept for the rare file that these keys do not open.
         """
-        encryptor = Cipher(AES(self._keys.cipher), CBC(self._keys.iv)).encryptor()
+        encryptor = _ciphers().aes_cbc(self._keys.cipher, self._keys.iv).encryptor()
         yield from map(encryptor.update, plaintext)
         yield self._held
 

@@ -2,14 +2,12 @@
 
 from pipeline.storage.keys import INTAKE, FilePath, content_key, intake_id, intake_key, thumbnail_key
 from pipeline.storage.local import LocalStorage
-from pipeline.storage.object_store import ObjectStorage
 from pipeline.storage.open import Storage, open_storage
 
 __all__ = [
     "INTAKE",
     "FilePath",
     "LocalStorage",
-    "ObjectStorage",
     "Storage",
     "content_key",
     "intake_id",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import PipelineError, SettingsError
+from pipeline.extras import require_extra
 from pipeline.storage.keys import FilePath, Method
 from pipeline.storage.local import LocalStorage
-from pipeline.storage.object_store import ObjectStorage
 
 OBJECT_STORES = {"s3", "gs", "az"}
 
@@ -64,15 +65,21 @@ def open_storage(url: str) -> Storage:
     """The storage of this URL: file:///directory or an absolute path, s3://bucket/prefix, gs://…, az://….
 
     Raises:
-        SettingsError: STORAGE_URL is none of these.
+        SettingsError: STORAGE_URL is none of these, or the extra `object-store` is missing.
     """
     try:
         parts = urlsplit(url)
     except ValueError:
         parts = urlsplit("")
     if parts.scheme in OBJECT_STORES and parts.hostname and not (parts.query or parts.username):
-        return ObjectStorage(url)
+        return _object_storage(url)
     folder = Path(unquote(parts.path))
     if parts.scheme in {"file", ""} and parts.hostname in {None, "localhost"} and folder.is_absolute():
         return LocalStorage(folder)
     raise SettingsError("STORAGE_URL: must be file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container")
+
+
+def _object_storage(url: str) -> Storage:
+    require_extra("object-store", f"STORAGE_URL={urlsplit(url).scheme}://…")
+    storage: Storage = import_module("pipeline.storage.object_store").ObjectStorage(url)
+    return storage

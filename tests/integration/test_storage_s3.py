@@ -12,7 +12,8 @@ import pytest
 import requests
 
 from pipeline.errors import Code, RetryableError
-from pipeline.storage import ObjectStorage, object_store
+from pipeline.storage import object_store
+from pipeline.storage.object_store import ObjectStorage
 from tests.pipeline.storage.contract_storage import KEY, StorageContract, read_all
 from tests.support.s3 import BUCKET, S3Server, s3_server
 

@@ -20,6 +20,7 @@ from esteira.web.auth.access import Authenticator
 from esteira.web.auth.dependencies import TOKEN
 from esteira.web.intake.ignored_counts import WebIgnoredCounter
 from pipeline.errors import PipelineError
+from pipeline.services import services_with
 
 EXAMPLE = "# TYPE esteira_received_total counter\nesteira_received_total 5012.0\n"
 CACHE_S = 1.0  # a page is reused for this long, so that several scrapers cost as much as one
@@ -82,7 +83,5 @@ class Metrics:
 
 def _render() -> bytes:
     listener_hook = hook()
-    circuit_open = listener_hook.breaker.is_open
-    return metrics_page(
-        listener_hook.services, listener_hook.queue, circuit_open=circuit_open, worker_timeout_s=SILENCE_S
-    )
+    services, circuit_open = services_with(listener_hook.services), listener_hook.breaker.is_open
+    return metrics_page(services, listener_hook.queue, circuit_open=circuit_open, worker_timeout_s=SILENCE_S)

@@ -29,6 +29,7 @@ from esteira.web.server.client_addresses import client_group
 from pipeline.catalogue import Action
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PayloadError, PipelineError, RetryableError
+from pipeline.extras import install_command, is_installed
 from pipeline.security.callers import ANONYMOUS, OF_SESSION_TOKEN, Caller, ForbiddenError
 from pipeline.security.roles import Permission
 
@@ -156,6 +157,9 @@ class DashboardRoutes:
 def add_dashboard(app: FastAPI, settings: Settings, authenticator: Authenticator, bodies: BodyReader) -> None:
     """Adds the dashboard to the app if the settings enable it; `app.state.logins` then holds the logins."""
     if not settings.has_dashboard:
+        return
+    if not is_installed("dashboard"):
+        log.warning("no dashboard: the extra `dashboard` is not installed", remedy=install_command("dashboard"))
         return
     logins = build_logins(settings, authenticator.access)
     app.state.logins = logins

@@ -19,6 +19,7 @@ from pipeline.catalogue.statistics import MINUTE_MS, Minute, Statistics
 from pipeline.errors import PipelineError
 from pipeline.intake_spool import SpoolStatus, open_spool
 from pipeline.outage import Outage
+from pipeline.services import services
 
 POLL_S = 2.0
 SHOWN_MINUTES = 60
@@ -105,7 +106,7 @@ class SnapshotReader:
             return None
 
     def _read_catalogue(self) -> CatalogueStatus | None:
-        catalogue, endpoints = hook().services.catalogue, hook().services.webhooks.endpoints
+        catalogue, endpoints = hook().services.catalogue, services().webhooks.endpoints
         try:
             totals = catalogue.totals()
             return CatalogueStatus(

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import SettingsError
-from pipeline.storage import LocalStorage, ObjectStorage, content_key, intake_key, open_storage
+from pipeline.storage import LocalStorage, content_key, intake_key, open_storage
+from pipeline.storage.object_store import ObjectStorage
 
 
 @pytest.mark.parametrize("url", ["file:///srv/my%20media", "file://localhost/srv/my%20media", "/srv/my media"])
