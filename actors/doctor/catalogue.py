@@ -54,7 +54,8 @@ def check_tables(health: DatabaseHealth) -> Finding:
         return fail("catalogue", error.message.removesuffix(f": {REMEDY}"), TABLES)
     except PipelineError as error:
         return fail("catalogue", error.message, DAMAGED if health.file else CHECK_ADDRESS)
-    return ok("catalogue", f"{health.where}, tables are up to date")
+    pooler = "; behind a pooler, so statements are not prepared" if health.behind_pooler() else ""
+    return ok("catalogue", f"{health.where}, tables are up to date{pooler}")
 
 
 def check_location(health: DatabaseHealth) -> Finding:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import NullPool, PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 
 from pipeline.catalogue.sqlite_pool import SqlitePool
 from pipeline.errors import SettingsError
@@ -23,6 +25,7 @@ SETTINGS = (
     "SET lock_timeout = {lock_ms}; SET idle_in_transaction_session_timeout = {idle_ms}; "
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 )
+BEGIN_WITH = "begin_with"  # in a connection's info: what each transaction adds to BEGIN
 
 
 def database_url(url: str) -> URL:
@@ -92,9 +95,24 @@ def open_postgresql(url: URL, *, wait_s: float) -> Engine:
             "application_name": "esteira",
         },
     )
-    settings = SETTINGS.format(lock_ms=int(1000 * wait_s), idle_ms=int(1000 * 2 * wait_s))
-    event.listen(engine, "connect", lambda connection, _: connection.execute(settings))
+    event.listen(engine, "connect", partial(_prepare_connection, wait_s))
     return engine
+
+
+def _prepare_connection(wait_s: float, connection: Any, record: ConnectionPoolEntry) -> None:
+    """Makes a new connection ready for use.
+
+    A pooler answers the login with a process id of its own. In transaction mode, which cannot be told from session
+    mode, another server may run the next transaction: it does not know statements that were prepared on this one, and a
+    setting of the session would be left to another client. Transactions bring their settings with them then.
+    """
+    idle_ms = int(1000 * 2 * wait_s)
+    [server_pid] = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+    if server_pid == connection.info.backend_pid:
+        connection.execute(SETTINGS.format(lock_ms=int(1000 * wait_s), idle_ms=idle_ms))
+    else:
+        connection.prepare_threshold = None  # statements are never prepared
+        record.info[BEGIN_WITH] = f"; SET LOCAL idle_in_transaction_session_timeout = {idle_ms}"
 
 
 class PostgresqlPool:

@@ -41,6 +41,10 @@ class DatabaseHealth:
         """Raises CatalogueError if the tables are not those of this version."""
         check(self._database())
 
+    def behind_pooler(self) -> bool:
+        """Whether a pooler such as PgBouncer is between this process and the server."""
+        return self._database().read(lambda session: session.pooled)
+
     def skew_s(self) -> float | None:
         """The server's clock minus this machine's, in seconds; None for a file."""
         if self.file:

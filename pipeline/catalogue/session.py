@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Executable
 from sqlalchemy.pool import PoolProxiedConnection
 
+from pipeline.catalogue.engines import BEGIN_WITH
 from pipeline.catalogue.sqlite_pool import SqliteConnection
 
 Parameters = Mapping[str, Any]
@@ -41,6 +42,11 @@ class Session:
         self._compiled = compiled
         self._budget = budget
         self.committing = False
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooler such as PgBouncer is between this process and the server."""
+        return False
 
     def rows(self, statement: Executable, **parameters: Any) -> list[Sequence[Any]]:
         rows: list[Sequence[Any]] = self._run(statement, parameters).fetchall()
@@ -87,12 +93,17 @@ class PostgresqlSession(Session):
 
     def __init__(self, connection: PoolProxiedConnection, compiled: Compile, budget: WaitBudget) -> None:
         super().__init__(connection.driver_connection, compiled, budget)
+        self._connection = connection
         self._lock_timeout_ms = 0
+
+    @property
+    def pooled(self) -> bool:
+        return BEGIN_WITH in self._connection.info
 
     def begin(self) -> None:
         self._lock_timeout_ms = self._budget.left_ms
-        begin = f"BEGIN; SET LOCAL lock_timeout = {self._lock_timeout_ms}"
-        self._driver.execute(begin, prepare=False)  # both in one round trip
+        begin = f"BEGIN; SET LOCAL lock_timeout = {self._lock_timeout_ms}{self._connection.info.get(BEGIN_WITH, '')}"
+        self._driver.execute(begin, prepare=False)  # all in one round trip
 
     def _run(self, statement: Executable, parameters: Parameters) -> Any:
         if self._lock_timeout_ms and self._lock_timeout_ms - self._budget.left_ms > UPDATE_TIMEOUT_MS:
