@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from tests.support.valkey import free_port
 
 WEBHOOK_SECRET = "whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHMgb2YgdGhlIGNsaWVudA=="
 PHOTOS = 8
+NODE_TEST = ("node", "--test", "--test-reporter=tap")
+UNITS = 30
 USE = """
 const client = new EsteiraClient({ url: 'http://127.0.0.1:9', token: 'x', spool: false });
 client.processMediaAsync({ message_id: 'm', url: 'https://media.example/x' }, 'shop').catch((error) => {
@@ -56,6 +59,13 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None, time
     return done.stdout
 
 
+def passed(report: str) -> int:
+    """The tests that Node's runner has passed, without those that it has skipped."""
+    counts = dict(re.findall(r"^# (pass|fail|skipped) (\d+)$", report, re.M))
+    assert (counts["fail"], counts["skipped"]) == ("0", "0"), report
+    return int(counts["pass"])
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's project in which the packed package is installed."""
@@ -73,7 +83,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_units_pass(project: Path) -> None:
     client = (project / "node_modules/esteira-client/dist/esm/index.js").as_uri()
-    assert "# fail 0" in run("npm", "test", "--silent", cwd=CLIENT, env={"ESTEIRA_CLIENT": client})
+    tests = (path for path in sorted((CLIENT / "test").glob("*.test.mjs")) if path.name != "server.test.mjs")
+    assert passed(run(*NODE_TEST, *tests, cwd=CLIENT, env={"ESTEIRA_CLIENT": client})) > UNITS
 
 
 def test_lock_names_no_registry() -> None:
@@ -99,6 +110,7 @@ def test_types_are_right_in_a_strict_project(project: Path, module: str, names: 
         (project / name).write_text(TYPED_USE)
     resolution = "node16" if module == "node16" else "bundler"
     options = ("--strict", "--noEmit", "--module", module, "--moduleResolution", resolution, "--target", "es2022")
+    options += ("--skipLibCheck",) if module == "esnext" else ()  # half the time; the other case checks the types too
     types = ("--lib", "es2022", "--typeRoots", CLIENT / "node_modules" / "@types", "--types", "node")
     run("node", CLIENT / "node_modules" / "typescript" / "bin" / "tsc", *options, *types, *names, cwd=project)
 
@@ -125,5 +137,5 @@ def test_nothing_is_lost_while_server_and_listener_are_killed(
             "ESTEIRA_TEST_WEBHOOK_PORT": str(port),
             "WEBHOOK_SECRET": WEBHOOK_SECRET,
         }
-        assert "# fail 0" in run("node", "--test", "test/server.test.mjs", cwd=CLIENT, env=env, timeout=240)
+        assert passed(run(*NODE_TEST, "test/server.test.mjs", cwd=CLIENT, env=env, timeout=240)) >= 4
         assert web.starts >= 4, "it was killed at least three times"

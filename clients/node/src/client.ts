@@ -89,7 +89,8 @@ export class EsteiraClient {
 
     /** The stored bytes of an attachment as a stream. */
     content(id: string, options: ContentOptions = {}): Promise<Content> {
-        return openContent(this.server, `/media/${pathPart(id)}/content`, options);
+        const timeoutMs = this.settings.requestTimeoutMs;
+        return openContent(this.server, `/media/${pathPart(id)}/content`, { ...options, timeoutMs });
     }
 
     /**

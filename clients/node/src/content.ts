@@ -3,7 +3,7 @@
 import { Readable } from 'node:stream';
 import { UnavailableError } from './errors.js';
 import { refusal } from './http.js';
-import type { Server } from './http.js';
+import type { Call, Server } from './http.js';
 import type { ReadableStream } from 'node:stream/web';
 
 export interface ContentOptions {
@@ -22,13 +22,14 @@ export interface Content {
 }
 
 /** Opens the content. Throws EsteiraError: 404 it is not stored (yet), 410 it was deleted. */
-export async function openContent(server: Server, path: string, options: ContentOptions): Promise<Content> {
+export async function openContent(
+    server: Server,
+    path: string,
+    { timeoutMs, ...options }: ContentOptions & { timeoutMs: number },
+): Promise<Content> {
     const headers: Record<string, string> = options.range ? { Range: options.range } : {};
-    const signal = options.signal ? { signal: options.signal } : {};
-    let answer = await server.open({ path, headers, timeoutMs: 0, ...signal });
-    const store = answer.status === 307 ? answer.headers.get('location') : null;
-    // Without the token: it is another server, and the address is signed.
-    if (store) answer = await fromStore(new URL(store, answer.url), { headers, ...signal });
+    const head = new HeadTimeout(timeoutMs, options.signal);
+    const answer = await headOf(server, { path, headers, signal: head.signal }).finally(() => head.isThere());
     const length = answer.headers.get('content-length');
     return {
         stream: answer.body ? Readable.fromWeb(answer.body as ReadableStream) : Readable.from([]),
@@ -36,6 +37,35 @@ export async function openContent(server: Server, path: string, options: Content
         size: length === null ? null : Number(length),
         filename: filenameOf(answer.headers.get('content-disposition') ?? ''),
     };
+}
+
+async function headOf(server: Server, call: Call & { signal: AbortSignal }): Promise<Response> {
+    const answer = await server.open(call);
+    const store = answer.status === 307 ? answer.headers.get('location') : null;
+    if (!store) return answer;
+    // Without the token: it is another server, and the address is signed.
+    return fromStore(new URL(store, answer.url), { headers: call.headers ?? {}, signal: call.signal });
+}
+
+/** Aborts a request whose answer does not begin in time, or when the caller's own signal says so. */
+class HeadTimeout {
+    private readonly controller = new AbortController();
+    private readonly timer: NodeJS.Timeout;
+
+    constructor(timeoutMs: number, caller?: AbortSignal) {
+        this.timer = setTimeout(() => this.controller.abort(new DOMException('', 'TimeoutError')), timeoutMs);
+        if (caller?.aborted) this.controller.abort(caller.reason);
+        caller?.addEventListener('abort', () => this.controller.abort(caller.reason), { once: true });
+    }
+
+    get signal(): AbortSignal {
+        return this.controller.signal;
+    }
+
+    /** The answer has begun: from now on only the caller's signal ends it. */
+    isThere(): void {
+        clearTimeout(this.timer);
+    }
 }
 
 async function fromStore(url: URL, init: RequestInit): Promise<Response> {

@@ -61,6 +61,12 @@ export class SpoolError extends EsteiraError {
     constructor(code: 'spool_failed' | 'spool_damaged' | 'spool_expired' | 'spool_full', message: string) {
         super(code, message, { retryable: code === 'spool_full' || code === 'spool_failed' });
     }
+
+    /** The same error, whose message says why the server has not taken the hand-over. */
+    after(reason: EsteiraError): this {
+        this.message = `${this.message}; before: ${reason.message} (${reason.code})`.slice(0, MAX_MESSAGE);
+        return this;
+    }
 }
 
 /** The spool has `maxEntries` hand-overs or `maxBytes` bytes. The listener still has the message. */

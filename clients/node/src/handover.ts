@@ -43,7 +43,11 @@ export class Handler {
         const error = await this.sent(handOver);
         if (!(error instanceof EsteiraError)) return error;
         if (!this.settings.fallback) throw error;
-        const result = await this.settings.fallback(msg, session ?? '', error);
+        const result = await this.settings.fallback(
+            msg,
+            session ?? String((msg as { session?: unknown }).session),
+            error,
+        );
         return { ...later('fallback', handOver.id, handOver.messageId, error), result };
     }
 
@@ -68,7 +72,7 @@ export class Handler {
         // The spool may be full although the server has answered again.
         if (!(spooled instanceof EsteiraError) || error !== this.away) return spooled;
         const receipt = await this.direct(handOver);
-        return receipt instanceof EsteiraError ? spooled : receipt;
+        return receipt instanceof EsteiraError ? spooled.after(receipt) : receipt;
     }
 
     private async direct(handOver: HandOver): Promise<Receipt | EsteiraError> {
@@ -85,7 +89,7 @@ export class Handler {
         }
     }
 
-    private async spool(handOver: HandOver, reason: EsteiraError): Promise<Receipt | EsteiraError> {
+    private async spool(handOver: HandOver, reason: EsteiraError): Promise<Receipt | SpoolError> {
         try {
             await this.folder?.add(handOver);
         } catch (error) {

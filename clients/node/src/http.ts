@@ -14,7 +14,6 @@ export interface Call {
     path: string;
     body?: Body;
     contentType?: string;
-    timeoutMs: number;
     headers?: Record<string, string>;
     signal?: AbortSignal;
 }
@@ -32,7 +31,7 @@ export class Server {
     }
 
     /** The JSON in the answer to a call; the time-out covers the whole answer. */
-    async json(call: Call): Promise<unknown> {
+    async json(call: Call & { timeoutMs: number }): Promise<unknown> {
         const deadline = AbortSignal.timeout(Math.ceil(call.timeoutMs));
         const answer = await this.open({ ...call, signal: deadline });
         const text = await bodyText(answer).catch((error: unknown) => {

@@ -48,7 +48,14 @@ export async function connectLive(
             emitter.report(new EsteiraError('listener', `a listener of ${event.type} failed: ${String(error)}`));
         }
         since = event.event_id;
-        await options.onSince?.(event.event_id);
+        await keep(event.event_id);
+    }
+    async function keep(eventId: string): Promise<void> {
+        try {
+            await options.onSince?.(eventId);
+        } catch (error) {
+            emitter.report(new EsteiraError('listener', `onSince failed: ${String(error)}`));
+        }
     }
     socket.on('esteira.gap', (gap: { since: string | null }) => {
         emitter.emit('gap', gap).catch(() => undefined);

@@ -70,7 +70,9 @@ async function idsOf(status) {
     const ids = new Set();
     for (let next = ''; next !== null;) {
         const query = `session=shop&limit=200&status=${status}${next && `&next=${encodeURIComponent(next)}`}`;
-        const answer = await (await fetch(`${url}/media?${query}`, { headers: { Authorization: `Bearer ${token}` } })).json();
+        const answer = await (
+            await fetch(`${url}/media?${query}`, { headers: { Authorization: `Bearer ${token}` } })
+        ).json();
         for (const { id } of answer.media) ids.add(id);
         next = answer.next;
     }

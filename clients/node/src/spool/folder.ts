@@ -8,7 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { chmod, mkdir, open, readFile, readdir, rename, stat, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { SpoolError, SpoolFullError, systemCode } from '../errors.js';
@@ -32,6 +32,8 @@ export class SpoolFolder {
     private lastMs = 0;
     private entries = 0;
     private bytes = 0;
+    /** What is reserved and not written yet, which no count of the folder sees. */
+    private readonly pending = { entries: 0, bytes: 0 };
     private measuredAt = Number.NEGATIVE_INFINITY;
 
     constructor(readonly settings: SpoolSettings) {}
@@ -59,9 +61,13 @@ export class SpoolFolder {
         await this.reserve(reserved);
         try {
             await this.places.run(() => this.write(name, text, handOver));
+            this.entries += 1;
+            this.bytes += reserved;
         } catch (error) {
-            this.release(reserved);
             throw await this.writeError(error, name);
+        } finally {
+            this.pending.entries -= 1;
+            this.pending.bytes -= reserved;
         }
     }
 
@@ -146,23 +152,21 @@ export class SpoolFolder {
             const { maxEntries, maxBytes } = this.settings;
             throw new SpoolFullError(`the spool is full: at most ${maxEntries} hand-overs and ${maxBytes} bytes`);
         }
-        this.entries += 1;
-        this.bytes += bytes;
-    }
-
-    private release(bytes: number): void {
-        this.entries -= 1;
-        this.bytes -= bytes;
+        this.pending.entries += 1;
+        this.pending.bytes += bytes;
     }
 
     private hasRoom(bytes: number): boolean {
-        return this.entries < this.settings.maxEntries && this.bytes + bytes <= this.settings.maxBytes;
+        const { maxEntries, maxBytes } = this.settings;
+        const { pending } = this;
+        return this.entries + pending.entries < maxEntries && this.bytes + pending.bytes + bytes <= maxBytes;
     }
 
     /** Creates the folder and counts what is in it. Deletes what killed processes have left. */
     private async measure(): Promise<void> {
         try {
-            await mkdir(this.path, { recursive: true, mode: 0o700 });
+            const created = await mkdir(this.path, { recursive: true, mode: 0o700 });
+            if (created) await syncFolder(dirname(created));
             await chmod(this.path, 0o700);
             const names = await readdir(this.path);
             const known = new Set(names);

@@ -35,7 +35,8 @@ export class SpoolSender {
     private running: Promise<void> | null = null;
     private closed = false;
     private wakeUp: (() => void) | null = null;
-    private isUnauthorized = false;
+    /** The code of the failure that was reported last; null after a success. */
+    private reported: string | null = null;
     private isAgain = false;
 
     constructor(
@@ -103,7 +104,7 @@ export class SpoolSender {
             }
             this.events.isBack(); // an empty spool: this process or another one has sent everything
         } catch (error) {
-            this.events.report(spoolFailed(error));
+            this.reportOnce(spoolFailed(error));
             await this.sleep(MAX_WAIT_MS);
             this.isAgain = !this.closed;
         } finally {
@@ -135,7 +136,7 @@ export class SpoolSender {
             return this.failed(name, entry, error);
         }
         this.refusals.delete(name);
-        this.isUnauthorized = false;
+        this.reported = null;
         this.events.isBack();
         this.events.delivered(receipt);
         return null;
@@ -145,8 +146,7 @@ export class SpoolSender {
     private async failed(name: string, entry: Entry | null, error: unknown): Promise<Stop | null> {
         if (!(error instanceof EsteiraError) || error.code === 'spool_failed') throw error;
         if (error instanceof UnauthorizedError) {
-            if (!this.isUnauthorized) this.events.report(error);
-            this.isUnauthorized = true;
+            this.reportOnce(error);
             this.events.isBack();
             return { waitMs: UNAUTHORIZED_WAIT_MS, error };
         }
@@ -165,6 +165,12 @@ export class SpoolSender {
         if (isItsOwn) this.refusals.set(name, count);
         if (count > MAX_REFUSALS) return null;
         return { waitMs: error.retryAfterS === null ? null : error.retryAfterS * 1000, error };
+    }
+
+    /** Reports a failure that comes again with each attempt. */
+    private reportOnce(error: EsteiraError): void {
+        if (this.reported !== error.code) this.events.report(error);
+        this.reported = error.code;
     }
 
     private async sleep(ms: number): Promise<void> {
