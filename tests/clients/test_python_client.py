@@ -10,14 +10,17 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
+import esteira_client
 from esteira_client import Client, ConflictError, UnauthorizedError, verify
-from esteira_client.messages import hand_over_of
+from esteira_client.messages import HandOver, WithoutMedia, hand_over_of
 from pipeline.catalogue import Filters
 from pipeline.config.settings import load_settings
 from pipeline.gateways import GATEWAYS
+from tests.support.documents import blocks
 from tests.support.media_server import MediaServer
 from tests.support.payloads import names, payload
 from tests.support.system import ROOT, RunningSystem, photo
@@ -28,6 +31,7 @@ from tests.support.webhooks import SECRET
 
 UV = ROOT / ".tools" / "bin" / "uv"
 MESSAGES = 1000
+VERSION = esteira_client.__version__
 
 LISTENER = """
 import json, sys
@@ -57,10 +61,13 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = subprocess.run([UV, *arguments], env=env, capture_output=True, text=True, timeout=200, check=False)
         assert done.returncode == 0, done.stderr
 
-    uv("build", "--quiet", "--wheel", "--out-dir", folder / "dist", ROOT / "clients" / "python")
-    [wheel] = (folder / "dist").glob("esteira_client-*.whl")
+    uv("build", "--quiet", "--python", sys.executable, "--out-dir", folder / "dist", ROOT / "clients" / "python")
+    [wheel], [_sdist] = ((folder / "dist").glob(f"esteira_client-{VERSION}*{end}") for end in (".whl", ".tar.gz"))
     uv("venv", "--quiet", "--python", sys.executable, folder / "venv")
     interpreter = folder / "venv" / "bin" / "python"
+    names = ZipFile(wheel).namelist()
+    assert {"esteira_client/py.typed", f"esteira_client-{VERSION}.dist-info/licenses/LICENSE"} <= set(names)
+    assert {name.partition("/")[0] for name in names} == {"esteira_client", f"esteira_client-{VERSION}.dist-info"}
     uv("pip", "install", "--quiet", "--python", interpreter, wheel)
     return interpreter
 
@@ -134,8 +141,9 @@ def test_client_reads_what_became_of_a_file(make_system: Any, tmp_path: Path) ->
             url = f"http://127.0.0.1:{server.port}"
             with Client(url, TOKEN, spool=tmp_path / "spool", timeout=20) as client:
                 receipt = client.process_media({"message_id": "m1", "kind": "image"}, "shop", file=data)
-                assert (receipt.mode, receipt.id) == ("accepted", hand_over_of({"message_id": "m1"}, "shop", data).id)
-                assert receipt.id
+                sent = hand_over_of({"message_id": "m1"}, "shop", data)
+                assert isinstance(sent, HandOver)
+                assert (receipt.mode, receipt.id) == ("accepted", sent.id)
                 wait_until(lambda: receiver.requests)
                 assert client.media(receipt.id)["status"] == "done"
                 with client.content(receipt.id) as content:
@@ -148,6 +156,22 @@ def test_client_reads_what_became_of_a_file(make_system: Any, tmp_path: Path) ->
         [request] = receiver.requests
     event = verify(request.headers, request.body, SECRET)
     assert (event["type"], event["id"], event["session"]) == ("media.done", receipt.id, "shop")
+
+
+@pytest.mark.slow
+def test_listener_of_the_page_works_as_printed(system: RunningSystem, tmp_path: Path) -> None:
+    [example] = [block.code for block in blocks("listener.md", "In Python without the core")]
+    saved: list[Any] = []
+    with web_server(system) as server:
+        code = example.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}").replace("/var/lib/bot", str(tmp_path))
+        names: dict[str, Any] = {"API_TOKEN": TOKEN, "save_message": lambda *_, media_id: saved.append(media_id)}
+        exec(code, names)
+        with names["client"]:
+            message = messages_of(payload("wppconnect", "image_with_a_thumbnail"))[0]
+            names["on_message"]({**message, "hasMedia": True}, "shop")
+            names["on_message"]({"id": "m2", "type": "chat"}, "shop")
+    assert system.record(saved[0]).session == "shop"
+    assert saved[1] is None
 
 
 def samples() -> list[Any]:
@@ -171,6 +195,10 @@ def messages_of(event: dict[str, Any]) -> list[dict[str, Any]]:
 def test_client_knows_the_id_that_the_server_gives(gateway: str, message: dict[str, Any]) -> None:
     session = message.pop("session", None) or "shop"
     sent = hand_over_of(message, session)
+    if isinstance(sent, WithoutMedia):
+        payload = {"event": "messages.upsert", "instance": session, "data": message}
+        assert not GATEWAYS[gateway].parse(payload, load_settings(_env_file=None)).attachments
+        return
     assert sent.path == f"/hooks/{gateway}"
     parsed = GATEWAYS[gateway].parse(json.loads(sent.json), load_settings(_env_file=None))
     assert [attachment.id for attachment in parsed.attachments[:1]] in ([sent.id], [])

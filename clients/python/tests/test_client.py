@@ -56,7 +56,7 @@ def test_accepted_message_has_the_id_of_the_server(server: FakeServer, folder: P
 
 def test_ignored_message_has_no_id(server: FakeServer, folder: Path) -> None:
     server.answer(202, {"accepted": [], "ignored": 1})
-    with Client(server.url, spool=folder) as client:
+    with Client(server.url, TOKEN, spool=folder) as client:
         receipt = client.process_media(MESSAGE, "shop")
     assert (receipt.mode, receipt.id, receipt.message_id) == ("ignored", None, "m1")
 
@@ -97,7 +97,7 @@ def test_refusal_is_raised_and_not_spooled(
 )
 def test_answer_for_now_is_spooled(server: FakeServer, folder: Path, status: int, body: Any, reason: str) -> None:
     server.answer(status, body)
-    with Client(server.url, spool=folder) as client:
+    with Client(server.url, TOKEN, spool=folder) as client:
         receipt = client.process_media(MESSAGE, "shop")
     assert (receipt.mode, receipt.reason) == ("spooled", reason)
     assert len(entries(folder)) == 1
@@ -105,14 +105,14 @@ def test_answer_for_now_is_spooled(server: FakeServer, folder: Path, status: int
 
 def test_redirect_is_refused(server: FakeServer, folder: Path) -> None:
     server.answer(301, b"", Location="http://127.0.0.1:1/")
-    with Client(server.url, spool=folder) as client, pytest.raises(RefusedError) as caught:
+    with Client(server.url, TOKEN, spool=folder) as client, pytest.raises(RefusedError) as caught:
         client.process_media(MESSAGE, "shop")
     assert caught.value.code == "redirected"
 
 
 def test_hand_over_waits_no_longer_than_its_timeout(server: FakeServer, folder: Path) -> None:
     server.delay_s = 5
-    with Client(server.url, spool=folder, timeout=0.2) as client:
+    with Client(server.url, TOKEN, spool=folder, timeout=0.2) as client:
         began = time.monotonic()
         receipt = client.process_media(MESSAGE, "shop")
         took = time.monotonic() - began
@@ -129,16 +129,16 @@ def test_spooled_messages_are_sent_in_order_when_the_server_is_back(server: Fake
         assert len(set(ids)) == 30
         before = len(server.requests)
         server.answer(202)
-        wait_until(lambda: not entries(folder))
+        assert client.flush(20)
     names = [body["message_id"] for body in server.bodies()[before:]]
     assert names[-30:] == [f"m{number}" for number in range(30)]
 
 
 def test_next_client_sends_what_the_last_one_has_left(server: FakeServer, folder: Path) -> None:
-    with Client(NOBODY, spool=folder) as client:
+    with Client(NOBODY, TOKEN, spool=folder) as client:
         receipt = client.process_media({"message_id": "m1"}, "shop", file=b"bytes")
         assert (receipt.mode, receipt.reason) == ("spooled", "unreachable")
-    with Client(server.url, spool=folder):
+    with Client(server.url, TOKEN, spool=folder):
         wait_until(lambda: not entries(folder))
     [request] = server.requests
     assert request["headers"]["content-type"].startswith("multipart/form-data")
@@ -147,51 +147,55 @@ def test_next_client_sends_what_the_last_one_has_left(server: FakeServer, folder
 
 
 def test_entry_that_is_refused_for_good_is_moved_aside_and_reported(server: FakeServer, folder: Path) -> None:
-    with Client(NOBODY, spool=folder) as client:
+    with Client(NOBODY, TOKEN, spool=folder) as client:
         spooled = client.process_media(MESSAGE, "shop")
         client.process_media({**MESSAGE, "message_id": "m2"}, "shop")
     server.refuse(400, "bad_payload")
     server.then(202)
     reports: list[tuple[str, str | None]] = []
-    with Client(server.url, spool=folder, on_error=lambda error, media_id: reports.append((error.code, media_id))):
+    with Client(
+        server.url, TOKEN, spool=folder, on_error=lambda error, media_id: reports.append((error.code, media_id))
+    ):
         wait_until(lambda: not entries(folder))
     assert reports == [("bad_payload", spooled.id)]
     assert len(entries(folder / "aside")) == 1
 
 
 def test_damaged_and_old_entries_are_moved_aside_and_reported(server: FakeServer, folder: Path) -> None:
-    with Client(NOBODY, spool=folder) as client:
+    with Client(NOBODY, TOKEN, spool=folder) as client:
         for number in range(3):
             client.process_media({**MESSAGE, "message_id": f"m{number}"}, "shop")
     damaged, old, _ = entries(folder)
     damaged.write_text(damaged.read_text()[:50])
     old.write_text(json.dumps(json.loads(old.read_text()) | {"at": 0}))
     reports: list[str] = []
-    with Client(server.url, spool=folder, on_error=lambda error, _: reports.append(error.code)):
+    with Client(server.url, TOKEN, spool=folder, on_error=lambda error, _: reports.append(error.code)):
         wait_until(lambda: not entries(folder))
     assert reports == ["spool_damaged", "spool_expired"]
     assert [body["message_id"] for body in server.bodies()] == ["m2"]
 
 
 def test_wrong_token_keeps_the_spool_and_is_reported_once(server: FakeServer, folder: Path) -> None:
-    with Client(NOBODY, spool=folder) as client:
+    with Client(NOBODY, TOKEN, spool=folder) as client:
         client.process_media(MESSAGE, "shop")
         client.process_media({**MESSAGE, "message_id": "m2"}, "shop")
     server.refuse(401, "unauthorized")
     reports: list[str] = []
-    with Client(server.url, spool=folder, on_error=lambda error, _: reports.append(error.code)):
+    with Client(server.url, TOKEN, spool=folder, on_error=lambda error, _: reports.append(error.code)) as client:
         wait_until(lambda: reports)
-    assert (reports, len(server.requests), len(entries(folder))) == (["unauthorized"], 1, 2)
+        with pytest.raises(UnauthorizedError):
+            client.process_media(MESSAGE, "shop")
+    assert (reports, len(server.requests), len(entries(folder))) == (["unauthorized"], 2, 2)
 
 
 def test_entry_that_the_server_cannot_process_blocks_no_other(server: FakeServer, folder: Path) -> None:
-    with Client(NOBODY, spool=folder) as client:
+    with Client(NOBODY, TOKEN, spool=folder) as client:
         for number in range(3):
             client.process_media({**MESSAGE, "message_id": f"m{number}"}, "shop")
     server.refuse(503, "internal")
     server.answers *= 3
     server.then(202)
-    with Client(server.url, spool=folder):
+    with Client(server.url, TOKEN, spool=folder):
         wait_until(lambda: not entries(folder))
     sent = [body["message_id"] for body in server.bodies()]
     assert sent == ["m0", "m0", "m0", "m1", "m2", "m0"]
@@ -200,21 +204,21 @@ def test_entry_that_the_server_cannot_process_blocks_no_other(server: FakeServer
 def test_fallback_is_called_where_nothing_can_be_spooled(folder: Path) -> None:
     calls: list[Any] = []
 
-    def fallback(message: Any, session: str | None) -> str:
-        calls.append((message, session))
+    def fallback(message: Any, session: str | None, error: EsteiraError) -> str:
+        calls.append((message, session, error.code))
         return "stored by the listener"
 
-    with Client(NOBODY, spool=SpoolOptions(folder, max_entries=1), fallback=fallback) as client:
+    with Client(NOBODY, TOKEN, spool=SpoolOptions(folder, max_entries=1), fallback=fallback) as client:
         assert client.process_media(MESSAGE, "shop").mode == "spooled"
         receipt = client.process_media(MESSAGE, "shop")
     assert (receipt.mode, receipt.reason, receipt.result) == ("fallback", "spool_full", "stored by the listener")
-    assert calls == [(MESSAGE, "shop")]
+    assert calls == [(MESSAGE, "shop", "spool_full")]
 
     async def run() -> Any:
-        async def later(_message: Any, _session: str | None) -> str:
+        async def later(*_: Any) -> str:
             return "stored later"
 
-        async with AsyncClient(NOBODY, spool=False, fallback=later) as client:
+        async with AsyncClient(NOBODY, TOKEN, spool=False, fallback=later) as client:
             return await client.process_media(MESSAGE, "shop")
 
     receipt = asyncio.run(run())
@@ -222,10 +226,10 @@ def test_fallback_is_called_where_nothing_can_be_spooled(folder: Path) -> None:
 
 
 def test_without_spool_and_fallback_the_error_is_raised(folder: Path) -> None:
-    with Client(NOBODY, spool=False) as client, pytest.raises(UnavailableError) as caught:
+    with Client(NOBODY, TOKEN, spool=False) as client, pytest.raises(UnavailableError) as caught:
         client.process_media(MESSAGE, "shop")
     assert (caught.value.code, caught.value.status) == ("unreachable", None)
-    with Client(NOBODY, spool=SpoolOptions(folder, max_entries=1)) as client:
+    with Client(NOBODY, TOKEN, spool=SpoolOptions(folder, max_entries=1)) as client:
         client.process_media(MESSAGE, "shop")
         with pytest.raises(SpoolFullError):
             client.process_media(MESSAGE, "shop")
@@ -233,10 +237,10 @@ def test_without_spool_and_fallback_the_error_is_raised(folder: Path) -> None:
 
 def test_retry_after_is_kept(server: FakeServer, folder: Path) -> None:
     server.refuse(429, "too_many_requests", Retry_After="60")
-    with Client(server.url, spool=False) as client, pytest.raises(UnavailableError) as caught:
+    with Client(server.url, TOKEN, spool=False) as client, pytest.raises(UnavailableError) as caught:
         client.process_media(MESSAGE, "shop")
     assert caught.value.retry_after == 60
-    with Client(server.url, spool=folder) as client:
+    with Client(server.url, TOKEN, spool=folder) as client:
         client.process_media(MESSAGE, "shop")
         time.sleep(0.6)
         assert client.process_media(MESSAGE, "shop").reason == "too_many_requests"
@@ -246,7 +250,7 @@ def test_retry_after_is_kept(server: FakeServer, folder: Path) -> None:
 def test_content_that_ends_early_is_an_error(server: FakeServer) -> None:
     name = "attachment; filename*=UTF-8''nota%20s%C3%A3o.pdf"
     server.answer(200, b"half", Content_Length="8", Content_Disposition=name)
-    with Client(server.url, spool=False) as client, client.content("a" * 32) as content:
+    with Client(server.url, TOKEN, spool=False) as client, client.content("a" * 32) as content:
         assert (content.size, content.name) == (8, "nota são.pdf")
         with pytest.raises(UnavailableError):
             content.read()
@@ -269,22 +273,47 @@ def test_content_of_the_object_store_is_fetched_without_the_token(server: FakeSe
         {"url": "http://user:password@host"},
         {"url": "http://host:port"},
         {"timeout": 0},
+        {"token": ""},
+        {"token": "a-secret\n"},
     ],
 )
-def test_wrong_options_are_named_without_secrets(options: dict[str, Any]) -> None:
+def test_wrong_options_are_named_without_secrets(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("API_TOKEN", raising=False)
     with pytest.raises(OptionError) as caught:
-        Client(**options, spool=False)
+        Client(**{"token": TOKEN, "spool": False, **options})
     assert "password@" not in str(caught.value)
+    assert "a-secret" not in str(caught.value)
+
+
+def test_error_of_the_listener_does_not_end_the_sending(server: FakeServer, folder: Path) -> None:
+    with Client(NOBODY, TOKEN, spool=folder) as client:
+        client.process_media(MESSAGE, "shop")
+        client.process_media({**MESSAGE, "message_id": "m2"}, "shop")
+    server.refuse(400, "bad_payload")
+    server.then(202)
+
+    def on_error(*_: Any) -> None:
+        raise RuntimeError
+
+    with Client(server.url, TOKEN, spool=folder, on_error=on_error) as client:
+        assert client.flush(20)
+    assert len(server.requests) == 2
+
+
+def test_message_without_media_is_ignored_without_a_request(server: FakeServer, folder: Path) -> None:
+    with Client(server.url, TOKEN, spool=folder) as client:
+        assert client.process_media({"id": "3EB0", "type": "chat", "body": "Oi"}, "shop").mode == "ignored"
+    assert not server.requests
 
 
 def test_wrong_message_is_not_sent(server: FakeServer) -> None:
-    with Client(server.url, spool=False) as client, pytest.raises(MessageError):
+    with Client(server.url, TOKEN, spool=False) as client, pytest.raises(MessageError):
         client.process_media({"message_id": "m1"}, "shop")
     assert not server.requests
 
 
 def test_client_works_after_a_fork(server: FakeServer, folder: Path) -> None:
-    with Client(server.url, spool=folder) as client:
+    with Client(server.url, TOKEN, spool=folder) as client:
         client.process_media(MESSAGE, "shop")
         child = os.fork()
         if not child:

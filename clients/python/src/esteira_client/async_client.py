@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import os
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,18 @@ from typing import Any
 from esteira_client.backoff import Backoff
 from esteira_client.content import ContentInfo
 from esteira_client.errors import EsteiraError, OptionError, SpoolError, UnavailableError
-from esteira_client.messages import File, HandOver, Message, hand_over_of, to_json
+from esteira_client.messages import File, Form, HandOver, Message, WithoutMedia, hand_over_of, to_json
 from esteira_client.receipts import Receipt
-from esteira_client.replies import fallback_receipt, spooled_receipt
+from esteira_client.replies import fallback_receipt, ignored_receipt, spooled_receipt
 from esteira_client.spool import Spool, SpoolOptions
 from esteira_client.spool_sender import OnError, SpoolSender
-from esteira_client.transport import Transport, server_url
+from esteira_client.transport import Transport, server_token, server_url
 
-Fallback = Callable[[Message, str | None], Any]
+Fallback = Callable[[Message, str | None, EsteiraError], Any]
 
 TIMEOUT_S = 2.0
 CALL_TIMEOUT_S = 30.0
+FLUSH_POLL_S = 0.1
 
 log = logging.getLogger("esteira_client")
 
@@ -51,9 +52,9 @@ class AsyncClient:
     user's token (default: `ESTEIRA_TOKEN` or `API_TOKEN`). `timeout` is the longest wait of a hand-over in seconds.
 
     `spool` is a folder, or SpoolOptions; False switches it off. Its default folder is `ESTEIRA_SPOOL`, or
-    `esteira-spool` in the working directory. `fallback(message, session)` is called, and awaited if it is a coroutine,
-    where the server is away and the message cannot be spooled. `on_error(error, id)` is called for what happens in the
-    background: an entry was moved aside, the token is wrong; by default it is logged.
+    `esteira-spool` in the working directory. `fallback(message, session, error)` is called, and awaited if it is a
+    coroutine, where the server is away and the message cannot be spooled. `on_error(error, id)` is called for what
+    happens in the background: an entry was moved aside, the token is wrong; by default it is logged.
 
     Raises:
         OptionError: an option is wrong.
@@ -70,7 +71,7 @@ class AsyncClient:
         on_error: OnError | None = None,
     ) -> None:
         self._url = server_url(url)
-        self._token = token or os.environ.get("ESTEIRA_TOKEN") or os.environ.get("API_TOKEN")
+        self._token = server_token(token)
         if not 0 < timeout <= 300:
             raise OptionError("timeout is above 0 and at most 300 s")
         self._timeout = timeout
@@ -107,11 +108,14 @@ class AsyncClient:
             await self._transport.close()
             self._transport = None
 
-    async def process_media(self, message: Message, session: str | None = None, *, file: File | None = None) -> Receipt:
+    async def process_media(
+        self, message: Message, session: str | None = None, *, file: File | None = None, form: Form | None = None
+    ) -> Receipt:
         """Hands a message over; returns as soon as it is recorded by the server or synced to the spool.
 
         `message` has the fields of an attachment, or is a message of WPPConnect, venom, whatsapp-web.js or Baileys.
-        `file`, bytes or a path, goes with the fields of an attachment that has no other source.
+        `session` may be a field of the message instead. `file`, bytes or a path, goes with the fields of an attachment
+        that has no other source. `form` is needed only where the message does not show it.
 
         Raises:
             MessageError: the message cannot be handed over as it is.
@@ -120,7 +124,9 @@ class AsyncClient:
             SpoolError: the same, and the spool is full or cannot be written.
         """
         self.start()
-        sent = hand_over_of(message, session, file)
+        sent = hand_over_of(message, session, file, form)
+        if isinstance(sent, WithoutMedia):
+            return ignored_receipt(sent.message_id)
         if self._spool and self._backoff.is_away:
             away = UnavailableError("the server is away", code=self._backoff.reason)
         else:
@@ -148,7 +154,7 @@ class AsyncClient:
                 return spooled_receipt(sent, away.code)
         if self._fallback is None:
             raise error
-        result = self._fallback(message, session)
+        result = self._fallback(message, session, error)
         if inspect.isawaitable(result):
             result = await result
         return fallback_receipt(sent, error.code, result)
@@ -158,6 +164,16 @@ class AsyncClient:
         self._backoff.succeed()
         if was_waiting and self._sender:
             self._sender.wake()
+
+    async def flush(self, within_s: float) -> bool:
+        """Waits for the spool to be sent, at most so many seconds; whether it is empty."""
+        if self._spool is None:
+            return True
+        self.start()
+        end = time.monotonic() + within_s
+        while not (is_empty := await asyncio.to_thread(self._spool.is_empty)) and time.monotonic() < end:
+            await asyncio.sleep(FLUSH_POLL_S)
+        return is_empty
 
     async def media(self, media_id: str) -> dict[str, Any]:
         """An attachment as `GET /media/{id}` has it, with its history.

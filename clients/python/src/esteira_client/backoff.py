@@ -16,15 +16,20 @@ class Backoff:
     def __init__(self) -> None:
         self._failures = 0
         self._next_at = float("-inf")
+        self._is_away = False
         self.reason = "unreachable"
 
     def succeed(self) -> None:
         self._failures = 0
         self._next_at = float("-inf")
 
-    def fail(self, reason: str, *, at_least_s: float | None = None) -> None:
-        """Notes a failure: the sender waits, longer after each one, and at least as long as the server asks."""
+    def fail(self, reason: str, *, at_least_s: float | None = None, is_away: bool = True) -> None:
+        """Notes a failure: the sender waits, longer after each one, and at least as long as the server asks.
+
+        `is_away` is false for a server that answers: hand-overs still ask it.
+        """
         self.reason = reason
+        self._is_away = is_away
         wait_s = min(FIRST_S * 2**self._failures, LONGEST_S) * random.uniform(0.8, 1.2)  # noqa: S311  spreads clients
         self._failures = min(self._failures + 1, 16)
         self._next_at = time.monotonic() + max(wait_s, at_least_s or 0.0)
@@ -37,4 +42,4 @@ class Backoff:
     @property
     def is_away(self) -> bool:
         """Whether the last attempt failed, and the sender of the spool will notice first when the server is back."""
-        return time.monotonic() < self._next_at + KNOWN_FOR_S
+        return self._is_away and time.monotonic() < self._next_at + KNOWN_FOR_S

@@ -13,7 +13,7 @@ from typing import Any
 from esteira_client.async_client import TIMEOUT_S, AsyncClient, AsyncContent, Fallback
 from esteira_client.errors import SpoolError, UnavailableError
 from esteira_client.loop_thread import LoopThread
-from esteira_client.messages import File, Message, hand_over_of
+from esteira_client.messages import File, Form, HandOver, Message, hand_over_of
 from esteira_client.receipts import Receipt
 from esteira_client.replies import fallback_receipt
 from esteira_client.spool import SpoolOptions
@@ -79,19 +79,27 @@ class Client:
         """Ends connections and the thread. What is in the spool is sent by the next client with this folder."""
         self._open.close()
 
-    def process_media(self, message: Message, session: str | None = None, *, file: File | None = None) -> Receipt:
+    def process_media(
+        self, message: Message, session: str | None = None, *, file: File | None = None, form: Form | None = None
+    ) -> Receipt:
         """Hands a message over; returns as soon as it is recorded by the server or synced to the spool.
 
         Arguments and errors are those of `AsyncClient.process_media`.
         """
         thread, client = self._open()
         try:
-            return thread.run(client.process_media(message, session, file=file))
+            return thread.run(client.process_media(message, session, file=file, form=form))
         except (UnavailableError, SpoolError) as error:
             if self._fallback is None:
                 raise
-            result = self._fallback(message, session)
-            return fallback_receipt(hand_over_of(message, session, file), error.code, result)
+            sent = hand_over_of(message, session, file, form)
+            assert isinstance(sent, HandOver)  # one without media raises no error
+            return fallback_receipt(sent, error.code, self._fallback(message, session, error))
+
+    def flush(self, within_s: float) -> bool:
+        """Waits for the spool to be sent, at most so many seconds; whether it is empty."""
+        thread, client = self._open()
+        return thread.run(client.flush(within_s))
 
     def media(self, media_id: str) -> dict[str, Any]:
         """An attachment as `GET /media/{id}` has it, see `AsyncClient.media`."""

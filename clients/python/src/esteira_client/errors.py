@@ -18,6 +18,11 @@ class EsteiraError(Exception):
         self.code = code
         self.status = status
 
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may succeed later."""
+        return False
+
     def __str__(self) -> str:
         place = f"{self.status} {self.code}" if self.status else self.code
         return f"{place}: {self.message}"
@@ -34,6 +39,10 @@ class UnavailableError(EsteiraError):
         super().__init__(message, code=code, status=status)
         self.retry_after = retry_after
 
+    @property
+    def retryable(self) -> bool:
+        return True
+
 
 class RefusedError(EsteiraError):
     """Raised when the server refuses for good: the same call fails again. Own code: `redirected`."""
@@ -43,7 +52,7 @@ class UnauthorizedError(RefusedError):
     """Raised for 401: the token is missing, wrong, expired or revoked."""
 
 
-class ForbiddenError(RefusedError):
+class ForbiddenError(UnauthorizedError):
     """Raised for 403: the token's role or sessions do not allow this."""
 
 
@@ -79,6 +88,10 @@ class SpoolError(EsteiraError):
     Reported to `on_error` with the codes `spool_damaged` and `spool_expired`: an entry was moved aside.
     """
 
+    @property
+    def retryable(self) -> bool:
+        return self.code in {"spool_full", "spool_failed"}
+
 
 class SpoolFullError(SpoolError):
     """Raised when the spool has reached one of its limits. Code: `spool_full`."""
@@ -88,10 +101,7 @@ class SpoolFullError(SpoolError):
 
 
 class WebhookError(EsteiraError):
-    """Raised when a webhook was not signed with the secret. Code: `bad_signature`."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="bad_signature")
+    """Raised when a webhook is not one that Esteira signed: `bad_signature`, `too_old` or `bad_body`."""
 
 
 REFUSALS: dict[int, type[RefusedError]] = {

@@ -28,20 +28,26 @@ def receipt_of(reply: Any, status: int, sent: HandOver) -> Receipt:
         AcceptedAttachment(str(item["id"]), item.get("message_id"), item.get("status")) for item in accepted
     )
     if not attachments:
-        return Receipt("ignored", None, sent.message_id)
+        return ignored_receipt(sent.message_id)
     first = attachments[0]
     return Receipt("accepted", first.id, first.message_id or sent.message_id, first.status, attachments)
 
 
 def spooled_receipt(sent: HandOver, reason: str) -> Receipt:
     """The receipt for a hand-over that is in the spool."""
-    known = (AcceptedAttachment(sent.id, sent.message_id, None),) if sent.id else ()
-    return Receipt("spooled", sent.id, sent.message_id, None, known, reason)
+    known = AcceptedAttachment(sent.id, sent.message_id, None)
+    return Receipt("spooled", sent.id, sent.message_id, None, (known,), reason)
 
 
 def fallback_receipt(sent: HandOver, reason: str, result: Any) -> Receipt:
     """The receipt for a message that the fallback function has processed."""
-    return Receipt("fallback", sent.id, sent.message_id, reason=reason, result=result)
+    known = AcceptedAttachment(sent.id, sent.message_id, None)
+    return Receipt("fallback", sent.id, sent.message_id, None, (known,), reason, result)
+
+
+def ignored_receipt(message_id: str) -> Receipt:
+    """The receipt for a message without media."""
+    return Receipt("ignored", None, message_id)
 
 
 def json_of(status: int, headers: Mapping[str, str], content: bytes) -> Any:

@@ -182,7 +182,7 @@ class Spool:
     def _parsed(self, name: str, fields: Any) -> Entry:
         if fields["v"] != VERSION or not str(fields["path"]).startswith("/hooks/"):
             raise ValueError(name)
-        known, at = (fields.get("id"), fields.get("message_id")), float(fields["at"]) / 1000
+        known, at = (str(fields["id"]), str(fields["message_id"])), float(fields["at"]) / 1000
         if "file" not in fields:
             return Entry(name, HandOver(fields["path"], dict(fields["body"]), *known), at)
         file = fields["file"]

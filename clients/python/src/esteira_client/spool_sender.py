@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
 
 from esteira_client.backoff import UNAUTHORIZED_S, Backoff
-from esteira_client.errors import EsteiraError, ForbiddenError, SpoolError, UnauthorizedError, UnavailableError
+from esteira_client.errors import EsteiraError, SpoolError, UnauthorizedError, UnavailableError
 from esteira_client.spool import Entry, Spool
 from esteira_client.spool_lock import RENEW_S, SpoolLock
 from esteira_client.transport import Transport
+
+log = logging.getLogger("esteira_client")
 
 OnError = Callable[[EsteiraError, str | None], None]
 
@@ -117,9 +120,9 @@ class SpoolSender:
         return _Next.GO_ON
 
     async def _failed(self, entry: Entry, error: EsteiraError) -> _Next:
-        if isinstance(error, UnauthorizedError | ForbiddenError):
+        if isinstance(error, UnauthorizedError):
             self._report(error, entry.sent.id)
-            self._backoff.fail(error.code, at_least_s=UNAUTHORIZED_S)
+            self._backoff.fail(error.code, at_least_s=UNAUTHORIZED_S, is_away=False)
             return _Next.PAUSE
         if not isinstance(error, UnavailableError):
             await self._move_aside(entry.name, error, entry)
@@ -134,10 +137,16 @@ class SpoolSender:
     async def _move_aside(self, name: str, error: EsteiraError, entry: Entry | None) -> None:
         await asyncio.to_thread(self._spool.move_aside, name)
         self._refusals.pop(name, None)
-        self._on_error(error, entry.sent.id if entry else None)
+        self._tell(error, entry.sent.id if entry else None)
 
     def _report(self, error: EsteiraError, media_id: str | None) -> None:
         """Reports what lasts only once, until something was sent."""
         if error.code not in self._reported:
             self._reported.add(error.code)
+            self._tell(error, media_id)
+
+    def _tell(self, error: EsteiraError, media_id: str | None) -> None:
+        try:
             self._on_error(error, media_id)
+        except Exception:  # the listener's own function must not end the sending
+            log.exception("on_error failed")

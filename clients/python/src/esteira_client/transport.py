@@ -43,11 +43,25 @@ def server_url(url: str | None) -> str:
     return text.rstrip("/")
 
 
+def server_token(token: str | None) -> str:
+    """The token: as given, or `ESTEIRA_TOKEN`, or `API_TOKEN`.
+
+    Raises:
+        OptionError: there is none, or it cannot be sent in a header.
+    """
+    text = token or os.environ.get("ESTEIRA_TOKEN") or os.environ.get("API_TOKEN")
+    if not text:
+        raise OptionError("token (ESTEIRA_TOKEN) is missing: the API_TOKEN of the server, or a user's token")
+    if text != text.strip() or not (text.isascii() and text.isprintable()):
+        raise OptionError("token (ESTEIRA_TOKEN) has a line end, a blank at an end, or a letter that is not ASCII")
+    return text
+
+
 class Transport:
     """The connections of one client, for one event loop."""
 
-    def __init__(self, url: str, token: str | None) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+    def __init__(self, url: str, token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
         self._client = httpx.AsyncClient(base_url=url, headers=headers, timeout=None)  # noqa: S113  see _exchange
 
     async def hand_over(self, sent: HandOver, *, within_s: float) -> Receipt:

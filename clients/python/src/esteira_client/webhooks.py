@@ -24,7 +24,7 @@ def verify(
     `tolerance_s` seconds old.
 
     Raises:
-        WebhookError: it was not signed with this secret, or at another time.
+        WebhookError: `bad_signature`: it was not signed with this secret; `too_old`; `bad_body`.
         OptionError: the secret is not base64, or empty.
     """
     keys = [_key(one) for one in ([secret] if isinstance(secret, str) else secret)]
@@ -35,12 +35,12 @@ def verify(
     event_id, sent_at = head.get("webhook-id", ""), head.get("webhook-timestamp", "")
     signatures = head.get("webhook-signature", "").split()
     if not (event_id and sent_at and signatures):
-        raise WebhookError("webhook-id, webhook-timestamp or webhook-signature is missing")
-    if not (sent_at.isascii() and sent_at.isdecimal() and abs(time.time() - int(sent_at)) <= tolerance_s):
-        raise WebhookError(f"webhook-timestamp is not within {tolerance_s:g} s: it is old, or a clock is wrong")
+        raise WebhookError("webhook-id, webhook-timestamp or webhook-signature is missing", code="bad_signature")
     content = f"{event_id}.{sent_at}.".encode() + raw
     if not any(_is_signed(content, key, signature) for key in keys for signature in signatures):
-        raise WebhookError("the signature is not that of this body and secret")
+        raise WebhookError("the signature is not that of this body and secret", code="bad_signature")
+    if not (sent_at.isascii() and sent_at.isdecimal() and abs(time.time() - int(sent_at)) <= tolerance_s):
+        raise WebhookError(f"the webhook is older than {tolerance_s:g} s, or a clock is wrong", code="too_old")
     return _event(raw)
 
 
@@ -65,5 +65,5 @@ def _event(raw: bytes) -> dict[str, Any]:
     except ValueError:
         event = None
     if not isinstance(event, dict):
-        raise WebhookError("the body is signed, and is not a JSON object")
+        raise WebhookError("the body is signed, and is not a JSON object", code="bad_body")
     return event

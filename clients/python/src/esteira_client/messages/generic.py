@@ -1,0 +1,53 @@
+"""The generic form: the fields of an attachment, as `/hooks/media` takes them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from esteira_client.errors import MessageError
+from esteira_client.messages.hand_over import File, HandOver, Message
+from esteira_client.messages.ids import attachment_id
+
+PATH = "/hooks/media"
+SOURCES = ("url", "data", "direct_path")
+
+
+def matches(message: Message) -> bool:
+    return "message_id" in message
+
+
+def hand_over(message: Message, session: str, file: File | None) -> HandOver:
+    """The request for an attachment, whose bytes are a file or at a source that it names.
+
+    Raises:
+        MessageError: it has no id or no source, or its file cannot be read.
+    """
+    body = {**message, "session": session}
+    message_id = body.get("message_id")
+    if not (isinstance(message_id, str | int) and str(message_id)):
+        raise MessageError("message_id is missing")
+    part = body.get("part") or 0
+    if not isinstance(part, int):
+        raise MessageError("part is not a number")
+    known = attachment_id("media", session, str(message_id), part)
+    sent = HandOver(PATH, body, known, str(message_id))
+    if isinstance(body.get("data"), bytes | bytearray | memoryview):
+        file = bytes(body.pop("data"))
+    if file is not None:
+        return _with_file(sent, file)
+    if not any(body.get(source) for source in SOURCES):
+        raise MessageError("one of url, data and direct_path is needed, or a file")
+    return sent
+
+
+def _with_file(sent: HandOver, file: File) -> HandOver:
+    given = file if isinstance(file, bytes) else Path(file)
+    if isinstance(given, Path) and not (given.is_file() and os.access(given, os.R_OK)):
+        raise MessageError(f"{given.name} is no file that can be read")
+    if not (given if isinstance(given, bytes) else given.stat().st_size):
+        raise MessageError("the file is empty")
+    own_name = given.name if isinstance(given, Path) else "file"
+    filename, mimetype = sent.body.get("filename") or own_name, sent.body.get("mimetype") or sent.mimetype
+    return replace(sent, file=given, filename=str(filename), mimetype=str(mimetype))

@@ -1,0 +1,82 @@
+"""The request that hands one message over."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from esteira_client.errors import MessageError
+
+Message = Mapping[str, Any]
+File = bytes | str | Path
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """A message as the request that hands it over. `id` is the attachment's, the first one's if it has several.
+
+    With a `file` the request is a form with the fields of `body`; `filename` and `mimetype` are those of its part.
+    """
+
+    path: str
+    body: dict[str, Any]
+    id: str
+    message_id: str
+    file: bytes | Path | None = None
+    filename: str = "file"
+    mimetype: str = "application/octet-stream"
+
+    @cached_property
+    def json(self) -> bytes:
+        """The body as JSON.
+
+        Raises:
+            MessageError: it cannot be written as JSON.
+        """
+        return to_json(self.body)
+
+    def form_fields(self) -> dict[str, str]:
+        """The fields of the form. Values that are not text are JSON, as for a media key as a list of numbers.
+
+        Raises:
+            MessageError: one cannot be written as JSON.
+        """
+        return {name: _text(value) for name, value in self.body.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class WithoutMedia:
+    """A text or another message that never has a file: the server need not hear of it."""
+
+    message_id: str
+
+
+def to_json(value: Any) -> bytes:
+    """A value as compact JSON; bytes in it as base64.
+
+    Raises:
+        MessageError: it cannot be written as JSON.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain).encode()
+    except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate is a ValueError
+        raise MessageError(f"the message cannot be written as JSON ({type(error).__name__})") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(type(value).__name__)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()
+    return value if isinstance(value, str) else to_json(value).decode()
