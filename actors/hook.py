@@ -162,9 +162,13 @@ class Hook:
         if spool is None:
             return None, None
         outage = Outage("catalogue", consequence="attachments wait in the intake spool")
-        probe = partial(self.services.catalogue.increment, "received", 0)  # it writes: a replica answers reads
-        hand_over = SpoolHandOver(spool, self._accept_spooled, probe=probe, outage=outage)
+        hand_over = SpoolHandOver(spool, self._accept_spooled, probe=self._probe_catalogue, outage=outage)
         return hand_over, SpooledIntake(spool, hand_over, outage)
+
+    def _probe_catalogue(self) -> None:
+        """Raises PipelineError while nothing can be recorded."""
+        self.services.catalogue.check_schema(newer_allowed=True)
+        self.services.catalogue.increment("received", 0)  # a write: a read-only replica and a locked file answer reads
 
     def _accept_spooled(self, attachment: Attachment, file: Path | None) -> None:
         """Records and enqueues an entry of the spool. If Redis is away, the scan after its return enqueues it."""

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from actors.hook import Hook
 from actors.observability.metrics_page import metrics_page
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, open_queue
+from pipeline.catalogue.schema import HEAD
 from pipeline.errors import Code, PayloadError, RetryableError
 from pipeline.models import Status
 from pipeline.storage import intake_key
@@ -137,6 +138,24 @@ def test_tables_of_another_version_are_no_outage(make: Callable[..., RunningSyst
     with pytest.raises(Exception, match="run `esteira start`"):
         system.submit(url=URL)
     assert spooled(system) == 0
+
+
+def test_entries_wait_for_the_tables_of_this_version(make: Callable[..., RunningSystem]) -> None:
+    """They are not at fault, so none is set aside."""
+    system = make()
+    with locked(system):
+        receipt = system.submit(url=URL)
+        system.hook.close()
+    with closing(sqlite3.connect(system.folder / "esteira.db")) as database, database:
+        database.execute("ALTER TABLE media RENAME COLUMN caption TO text")
+        database.execute("UPDATE alembic_version SET version_num = '0001'")
+    assert next_process(system).hand_over_spooled() == 0
+    assert spooled(system) == 1
+    with closing(sqlite3.connect(system.folder / "esteira.db")) as database, database:
+        database.execute("ALTER TABLE media RENAME COLUMN text TO caption")
+        database.execute("UPDATE alembic_version SET version_num = ?", [HEAD])
+    assert system.hook.hand_over_spooled() == 1
+    assert system.record(receipt.id).status is Status.RECEIVED
 
 
 def test_without_a_spool_the_hook_refuses(make: Callable[..., RunningSystem]) -> None:
