@@ -87,5 +87,5 @@ def _check_answers(testbed: Testbed, began: float, *, may_be_full: bool) -> None
 
 def _figures(attempts: list[Attempt], refused: list[Attempt]) -> str:
     took = [attempt.took_s for attempt in attempts if attempt.answer.outcome == ACCEPTED]
-    full = f", {len(refused)} refused by a full spool" if refused else ""
-    return f"{len(took)} accepted{full}, p50 {percentile(took, 50)} s, p99 {percentile(took, 99)} s"
+    full = f" and {len(refused)} refused by the full spool" if refused else ""
+    return f"{len(took)} accepted{full} in p50 {percentile(took, 50)} s, p99 {percentile(took, 99)} s"
