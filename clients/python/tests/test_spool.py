@@ -41,7 +41,7 @@ def test_spool_is_private(folder: Path) -> None:
 def test_spool_keeps_the_bytes_of_a_file(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"jpeg" * 1000)
     spool = Spool(SpoolOptions(folder))
-    name = spool.store(hand_over_of({"message_id": "m1"}, "shop", tmp_path / "photo.jpg"))
+    name = spool.store(hand_over_of({"message_id": "m1", "filename": "photo.jpg"}, "shop", tmp_path / "photo.jpg"))
     (tmp_path / "photo.jpg").unlink()
     entry = spool.load(name)
     assert entry
@@ -49,6 +49,21 @@ def test_spool_keeps_the_bytes_of_a_file(folder: Path, tmp_path: Path) -> None:
     assert (entry.sent.file.read_bytes(), entry.sent.filename) == (b"jpeg" * 1000, "photo.jpg")
     spool.remove(name)
     assert [path.name for path in folder.iterdir()] == ["aside"]
+
+
+def test_spool_reads_the_entries_of_the_client_for_node(folder: Path) -> None:
+    folder.mkdir()
+    entry = {"v": 1, "path": "/hooks/media", "id": "a" * 32, "message_id": "m1", "at": 1796125205099}
+    file = {"name": "1796125205099-661ec711-000002.bin", "size": 5}
+    text = {**entry, "fields": {"message_id": "m1", "session": "shop"}, "file": file}
+    (folder / "1796125205099-661ec711-000001.json").write_text(json.dumps({**entry, "body": {"message_id": "m1"}}))
+    (folder / "1796125205099-661ec711-000002.json").write_text(json.dumps(text))
+    (folder / file["name"]).write_bytes(b"bytes")
+    spool = Spool(SpoolOptions(folder))
+    first, second = (spool.load(name) for name in spool.names())
+    assert first
+    assert second
+    assert (first.sent.body, second.sent.file) == ({"message_id": "m1"}, folder / file["name"])
 
 
 @pytest.mark.parametrize("limits", [{"max_entries": 2}, {"max_bytes": 700}])

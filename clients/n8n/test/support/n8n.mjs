@@ -1,4 +1,4 @@
-// Stands in for n8n: loads the built nodes as its class loader does, and gives them the functions that they call.
+// Loads the built nodes as the class loader of n8n does, and gives them the functions that they call.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, parse } from 'node:path';

@@ -190,7 +190,8 @@ class Spool:
         if not path.exists() or path.stat().st_size != file["size"]:
             raise ValueError(name)
         form = HandOver(fields["path"], dict(fields["fields"]), *known, path)
-        return Entry(name, replace(form, filename=str(file["filename"]), mimetype=str(file["mimetype"])), at)
+        named: dict[str, Any] = {key: str(file[key]) for key in ("filename", "mimetype") if file.get(key)}
+        return Entry(name, replace(form, **named), at)
 
 
 @dataclass(frozen=True)

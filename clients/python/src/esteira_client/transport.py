@@ -19,6 +19,7 @@ from esteira_client.receipts import Receipt
 from esteira_client.replies import MAX_REPLY_BYTES, bad_reply, error_of, json_of, receipt_of
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+NO_NAME = " "  # httpx makes a text of a file without a name; for the server a blank is no name
 CHUNK_TIMEOUT_S = 30.0  # until the next bytes of a content
 JSON = {"Content-Type": "application/json"}
 UNCOMPRESSED = {"Accept-Encoding": "identity"}
@@ -77,7 +78,7 @@ class Transport:
             return receipt_of(reply, status, sent)
         try:
             with _opened(sent.file) as file:
-                part = {"file": (sent.filename, file, sent.mimetype)}
+                part = {"file": (sent.filename or NO_NAME, file, sent.mimetype)}
                 form = sent.form_fields()
                 status, reply = await self._exchange("POST", sent.path, within_s, data=form, files=part)
         except OSError as error:

@@ -48,6 +48,5 @@ def _with_file(sent: HandOver, file: File) -> HandOver:
         raise MessageError(f"{given.name} is no file that can be read")
     if not (given if isinstance(given, bytes) else given.stat().st_size):
         raise MessageError("the file is empty")
-    own_name = given.name if isinstance(given, Path) else "file"
-    filename, mimetype = sent.body.get("filename") or own_name, sent.body.get("mimetype") or sent.mimetype
+    filename, mimetype = sent.body.get("filename") or "", sent.body.get("mimetype") or sent.mimetype
     return replace(sent, file=given, filename=str(filename), mimetype=str(mimetype))

@@ -20,7 +20,8 @@ File = bytes | str | Path
 class HandOver:
     """A message as the request that hands it over. `id` is the attachment's, the first one's if it has several.
 
-    With a `file` the request is a form with the fields of `body`; `filename` and `mimetype` are those of its part.
+    With a `file` the request is a form with the fields of `body`; `filename` (empty for none) and `mimetype` are those
+    of its part.
     """
 
     path: str
@@ -28,7 +29,7 @@ class HandOver:
     id: str
     message_id: str
     file: bytes | Path | None = None
-    filename: str = "file"
+    filename: str = ""
     mimetype: str = "application/octet-stream"
 
     @cached_property
