@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from functools import partial
 
 from esteira.container.init import run_below
+from esteira.container.memory import shortage
+
+KILLED = 128 + signal.SIGKILL
 
 
 def _become(arguments: list[str]) -> int:
@@ -18,11 +22,25 @@ def _become(arguments: list[str]) -> int:
         program = command(arguments)
         os.execv(program[0], program)  # noqa: S606
     except SettingsError as error:
-        print(f"esteira: {error.message}", file=sys.stderr)  # noqa: T201
+        return _refusal(error.message)
     except OSError as error:
-        print(f"esteira: cannot run {program[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return _refusal(f"cannot run {program[0]}: {error.strerror}")
+
+
+def _refusal(message: str) -> int:
+    print(f"esteira: {message}", file=sys.stderr)  # noqa: T201
     return 2
 
 
+def main(arguments: list[str]) -> int:
+    """Runs the program of these arguments to its end; returns its exit status."""
+    if short := shortage(arguments):
+        return _refusal(short)
+    status = run_below(partial(_become, arguments))
+    if status == KILLED:
+        _refusal("was killed by SIGKILL, by the kernel if memory was short: look at the container's memory limit")
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(run_below(partial(_become, sys.argv[1:])))
+    sys.exit(main(sys.argv[1:]))

@@ -129,6 +129,11 @@ def test_image_names_its_user_signal_health_check_and_labels(image: Image) -> No
     assert {"title", "description", "licenses", "version", "revision"} <= labels
 
 
+def test_image_runs_in_buildah_as_its_user(builder: Builder, image: Image) -> None:
+    command = ("python", "-c", "import esteira, os; print(os.getuid())")
+    assert builder.run("run", "--isolation=chroot", image.container, "--", *command) == str(USER)
+
+
 def test_image_holds_no_build_tools_no_setuid_programs_and_no_files_of_the_project(image: Image) -> None:
     programs = {path.name for path in image.root.glob("**/bin/*")}
     assert not programs & set(BUILD_TOOLS)
@@ -240,6 +245,12 @@ def test_container_whose_port_is_in_use_says_so_in_a_line(image: Image, volume: 
         taken.listen()
         port = str(taken.getsockname()[1])
         assert f"PORT: cannot listen on 0.0.0.0:{port}" in only_line(image, volume, "start", **settings(PORT=port))
+
+
+def test_container_with_too_little_memory_says_so_in_a_line(image: Image, volume: Path) -> None:
+    line = only_line(image, volume, "start", memory=str(64 * 1024 * 1024), **settings())
+    assert "memory limit of this container is 64 MB" in line
+    assert not list(volume.iterdir())
 
 
 def test_container_with_a_wrong_setting_says_so_in_a_line(image: Image, volume: Path) -> None:

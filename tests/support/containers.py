@@ -76,13 +76,15 @@ class Builder:
         """The image in a container of its own, whose files may be changed."""
         container = self.run("from", "--pull-never", "localhost/esteira")
         root = Path(self.run("mount", container))
-        return Image(root, json.loads(self.run("inspect", "--type=container", container))["Docker"]["config"])
+        return Image(
+            container, root, json.loads(self.run("inspect", "--type=container", container))["Docker"]["config"]
+        )
 
     def remove(self) -> None:
         """Removes everything."""
         with contextlib.suppress(AssertionError):
             self.run("rm", "--all")
-        shutil.rmtree(self._folder, ignore_errors=True)
+        subprocess.run(["rm", "--recursive", "--force", str(self._folder)], check=False)
 
 
 def _base() -> Path:
@@ -104,8 +106,9 @@ def _uv_cache() -> str:
 
 @dataclass(frozen=True)
 class Image:
-    """The image's files and its configuration, as Docker writes it."""
+    """The image's files, mounted for a container of buildah, and its configuration, as Docker writes it."""
 
+    container: str
     root: Path
     config: Mapping[str, Any]
 
@@ -119,11 +122,23 @@ class Image:
         return next(self.root.glob("opt/esteira/lib/python3.*/site-packages"))
 
     def run(
-        self, *arguments: str, volume: Path, user: str | None = None, mode: str = "rw", **settings: str
+        self,
+        *arguments: str,
+        volume: Path,
+        user: str | None = None,
+        mode: str = "rw",
+        memory: str = "max",
+        **settings: str,
     ) -> subprocess.CompletedProcess[str]:
         """Runs a container to its end, at most a minute."""
         command = _command(self, arguments, "once", Volume(volume, mode), user, settings)
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(command, **pipes, env={**os.environ, "MEMORY_MAX": memory}, text=True)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            Container(self, process, Path(os.devnull), settings).kill()
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     @contextlib.contextmanager
     def running(self, *arguments: str, name: str, volume: Path, **settings: str) -> Iterator[Container]:
@@ -131,11 +146,11 @@ class Image:
         with tempfile.NamedTemporaryFile(prefix=f"{name}-", suffix=".log") as log:
             command = _command(self, arguments, name, Volume(volume), None, settings)
             process = subprocess.Popen(command, stdout=log, stderr=log)
+            container = Container(self, process, Path(log.name), settings)
             try:
-                yield Container(self, process, Path(log.name), settings)
+                yield container
             finally:
-                process.kill()
-                process.wait()
+                container.kill()
 
 
 @dataclass(frozen=True)
@@ -208,6 +223,7 @@ class Container:
         return self.process.wait(STOP_S)
 
     def kill(self) -> None:
-        """Ends all of its processes at once."""
-        os.kill(self.pid, signal.SIGKILL)
-        self.process.wait(STOP_S)
+        """Ends all of its processes at once, if it has not ended."""
+        if self.process.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)  # unshare could not: a process that changes its user stays
+            self.process.wait(STOP_S)
