@@ -12,9 +12,12 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from pipeline.models import Attachment
+from pipeline.values.message_ids import message_identity
 from tests.support.gateway_senders import API_TOKEN
 from tests.support.node import CLIENT, add_client, node_folder, packed_client
 from tests.support.restarted_web import restarted_web
@@ -59,6 +62,22 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None, time
     return done.stdout
 
 
+IDS = """
+import { readFileSync } from 'node:fs';
+import { attachmentId, messageIdentity } from './node_modules/esteira-client/dist/esm/messages/ids.js';
+const ids = JSON.parse(readFileSync('cases.json', 'utf8')).map(([session, messageId, chat, fromMe]) => {
+    return attachmentId('wppconnect', session, messageIdentity(messageId, chat, fromMe));
+});
+console.log(JSON.stringify(ids));
+"""
+
+
+def with_script(project: Path, name: str, code: str) -> Path:
+    """The project, with this script."""
+    (project / name).write_text(code)
+    return project
+
+
 def passed(report: str) -> int:
     """The tests that Node's runner has passed, without those that it has skipped."""
     counts = dict(re.findall(r"^# (pass|fail|skipped) (\d+)$", report, re.M))
@@ -87,6 +106,24 @@ def test_units_pass(project: Path) -> None:
     assert passed(run(*NODE_TEST, *tests, cwd=CLIENT, env={"ESTEIRA_CLIENT": client})) > UNITS
 
 
+def test_ids_are_derived_as_the_server_derives_them(project: Path) -> None:
+    characters = 'aZ09_@.:-"\\\\/ \t\n\x00\x1c\x7f\x85\xa0é\u2028\u3000\ufeff\U0001f600'
+    forms = ("", "false_1@c.us_", "true_1-2@g.us_", "false_9@lid_", "3EB0")
+    random = Random(14)
+    cases = []
+    for _ in range(1000):
+        session, rest, chat = ("".join(random.choices(characters, k=random.randint(1, 6))) for _ in range(3))
+        chat = random.choice((chat, f"{chat}@c.us", f"{chat}@g.us", "5@hosted.lid"))
+        cases.append((session, random.choice(forms) + rest, chat, random.random() < 0.5))
+    (project / "cases.json").write_text(json.dumps(cases))
+    expected = []
+    for session, message_id, chat, from_me in cases:
+        fields = {"gateway": "wppconnect", "session": session, "message_id": message_id}
+        own = message_identity(message_id, chat=chat, from_me=from_me) or message_id
+        expected.append(Attachment.model_construct(**fields, identity=own, part=0).id)
+    assert json.loads(run("node", "ids.mjs", cwd=with_script(project, "ids.mjs", IDS))) == expected
+
+
 def test_lock_names_no_registry() -> None:
     assert "resolved" not in (CLIENT / "package-lock.json").read_text()
     assert set(json.loads((CLIENT / "package.json").read_text())) & {"dependencies", "optionalDependencies"} == set()
@@ -100,8 +137,7 @@ def test_lock_names_no_registry() -> None:
     ],
 )
 def test_package_works_in_a_project(project: Path, name: str, head: str) -> None:
-    (project / name).write_text(head + USE)
-    assert run("node", name, cwd=project) == "unreachable function\n"
+    assert run("node", name, cwd=with_script(project, name, head + USE)) == "unreachable function\n"
 
 
 @pytest.mark.parametrize(("module", "names"), [("node16", ("typed.mts", "typed.cts")), ("esnext", ("typed.ts",))])

@@ -22,7 +22,7 @@ export class Handler {
     private readonly sender: SpoolSender | null;
     private readonly places: Places;
     /** The failure because of which hand-overs go to the spool at once; null while the server answers. */
-    private away: EsteiraError | null = null;
+    private away: UnavailableError | null = null;
 
     constructor(
         private readonly settings: Settings,
@@ -62,26 +62,28 @@ export class Handler {
     /** The receipt of the server or of the spool, or why neither takes it. Throws what the server refuses for good. */
     private async sent(handOver: HandOver): Promise<Receipt | EsteiraError> {
         if (!this.folder) return this.direct(handOver);
-        if (!this.away) {
-            const receipt = await this.direct(handOver);
-            if (!(receipt instanceof EsteiraError)) return receipt;
-            this.away = receipt;
-        }
-        const error = this.away;
-        const spooled = await this.spool(handOver, error);
-        // The spool may be full although the server has answered again.
-        if (!(spooled instanceof EsteiraError) || error !== this.away) return spooled;
-        const receipt = await this.direct(handOver);
-        return receipt instanceof EsteiraError ? spooled.after(receipt) : receipt;
+        const refused = this.away ? null : await this.direct(handOver);
+        if (refused && !(refused instanceof UnavailableError)) return refused;
+        const reason = refused ?? this.away ?? new UnavailableError('unreachable', 'the server was away');
+        this.away = reason;
+        const spooled = await this.spool(this.folder, handOver, reason);
+        if (!(spooled instanceof SpoolError)) return spooled;
+        // The server may have answered again since it was found to be away.
+        const receipt = refused ?? (await this.direct(handOver));
+        return receipt instanceof UnavailableError ? spooled.after(receipt) : receipt;
     }
 
-    private async direct(handOver: HandOver): Promise<Receipt | EsteiraError> {
+    private async direct(handOver: HandOver): Promise<Receipt | UnavailableError> {
         const end = Date.now() + this.settings.timeoutMs;
+        const before = this.away;
         try {
             return await this.places.run(async () => {
+                if (this.away && this.away !== before) throw this.away; // another hand-over has found out meanwhile
                 const timeoutMs = end - Date.now();
                 if (timeoutMs <= 0) throw new UnavailableError('timeout', 'no answer in time: others are waiting too');
-                return receiptOf(await this.request(handOver, timeoutMs), handOver.messageId);
+                const receipt = receiptOf(await this.request(handOver, timeoutMs), handOver.messageId);
+                this.away = null;
+                return receipt;
             });
         } catch (error) {
             if (error instanceof UnavailableError) return error;
@@ -89,9 +91,9 @@ export class Handler {
         }
     }
 
-    private async spool(handOver: HandOver, reason: EsteiraError): Promise<Receipt | SpoolError> {
+    private async spool(folder: SpoolFolder, handOver: HandOver, reason: EsteiraError): Promise<Receipt | SpoolError> {
         try {
-            await this.folder?.add(handOver);
+            await folder.add(handOver);
         } catch (error) {
             if (error instanceof SpoolError) return error;
             throw error;

@@ -2,10 +2,13 @@
 
 import { createHash } from 'node:crypto';
 
+// The blanks of Python's `\s`, which are not quite those of JavaScript.
+const BLANK = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
+const WORD = `[^_@${BLANK}]+`;
 // `true_5511…@c.us_3EB0…`, in a group followed by the member, in a chat with oneself by `out`.
-const SERIALIZED = /^(true|false)_([^_@\s]+@[^_@\s]+)_([^_@\s]+)(?:_\S*)?$/u;
-const BARE = /^[^_@\s]+$/u;
-const PERSON = /^[^@\s]+@(?:c\.us|s\.whatsapp\.net|lid|hosted|hosted\.lid)$/u;
+const SERIALIZED = new RegExp(`^(true|false)_(${WORD}@${WORD})_(${WORD})(?:_[^${BLANK}]*)?$`, 'u');
+const BARE = new RegExp(`^${WORD}$`, 'u');
+const PERSON = new RegExp(`^[^@${BLANK}]+@(?:c\\.us|s\\.whatsapp\\.net|lid|hosted|hosted\\.lid)$`, 'u');
 
 /** The id of the attachment of a message: 32 hex digits. */
 export function attachmentId(gateway: string, session: string, messageId: string, part = 0): string {

@@ -6,14 +6,12 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { chmod, mkdir, open, readFile, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, readdir, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { SpoolError, SpoolFullError, systemCode } from '../errors.js';
 import { Places } from '../places.js';
 import { checkedEntry } from './entry.js';
+import { exists, ignoreMissing, sizeOf, syncFolder, unlinkIfThere, writeBytes } from './files.js';
 import type { HandOver } from '../messages/index.js';
 import type { SpoolSettings } from '../options.js';
 import type { Entry } from './entry.js';
@@ -35,6 +33,9 @@ export class SpoolFolder {
     /** What is reserved and not written yet, which no count of the folder sees. */
     private readonly pending = { entries: 0, bytes: 0 };
     private measuredAt = Number.NEGATIVE_INFINITY;
+    private measuring: Promise<void> | null = null;
+    /** What was written since the last count of the folder began, by name: the count may have missed it. */
+    private written = new Map<string, number>();
 
     constructor(readonly settings: SpoolSettings) {}
 
@@ -63,6 +64,7 @@ export class SpoolFolder {
             await this.places.run(() => this.write(name, text, handOver));
             this.entries += 1;
             this.bytes += reserved;
+            this.written.set(name, reserved);
         } catch (error) {
             throw await this.writeError(error, name);
         } finally {
@@ -162,28 +164,41 @@ export class SpoolFolder {
         return this.entries + pending.entries < maxEntries && this.bytes + pending.bytes + bytes <= maxBytes;
     }
 
+    /** Counts what is in the folder, once for all that ask at the same time. Throws SpoolError. */
+    private measure(): Promise<void> {
+        this.measuring ??= this.count()
+            .catch((error: unknown) => {
+                throw spoolFailed(error);
+            })
+            .finally(() => {
+                this.measuring = null;
+            });
+        return this.measuring;
+    }
+
     /** Creates the folder and counts what is in it. Deletes what killed processes have left. */
-    private async measure(): Promise<void> {
-        try {
-            const created = await mkdir(this.path, { recursive: true, mode: 0o700 });
-            if (created) await syncFolder(dirname(created));
-            await chmod(this.path, 0o700);
-            const names = await readdir(this.path);
-            const known = new Set(names);
-            let [entries, bytes] = [0, 0];
-            for (const name of names) {
-                const status = await stat(join(this.path, name)).catch(() => null);
-                if (!status?.isFile()) continue;
-                bytes += status.size;
-                if (NAME.test(name)) entries += 1;
-                else if (isLeftover(name, known) && Date.now() - status.mtimeMs > LEFTOVER_MS) {
-                    await unlinkIfThere(join(this.path, name));
-                }
+    private async count(): Promise<void> {
+        this.written = new Map();
+        const created = await mkdir(this.path, { recursive: true, mode: 0o700 });
+        if (created) await syncFolder(dirname(created));
+        await chmod(this.path, 0o700);
+        const known = new Set(await readdir(this.path));
+        let [entries, bytes] = [0, 0];
+        for (const name of known) {
+            const status = await stat(join(this.path, name)).catch(() => null);
+            if (!status?.isFile()) continue;
+            bytes += status.size;
+            if (NAME.test(name)) entries += 1;
+            else if (isLeftover(name, known) && Date.now() - status.mtimeMs > LEFTOVER_MS) {
+                await unlinkIfThere(join(this.path, name));
             }
-            [this.entries, this.bytes, this.measuredAt] = [entries, bytes, Date.now()];
-        } catch (error) {
-            throw spoolFailed(error);
         }
+        for (const [name, size] of this.written) {
+            if (known.has(name)) continue;
+            entries += 1;
+            bytes += size;
+        }
+        [this.entries, this.bytes, this.measuredAt] = [entries, bytes, Date.now()];
     }
 
     private async writeError(error: unknown, name: string): Promise<SpoolError> {
@@ -199,47 +214,6 @@ function binOf(name: string): string {
 
 function isLeftover(name: string, known: ReadonlySet<string>): boolean {
     return name.endsWith('.tmp') || (name.endsWith('.bin') && !known.has(name.replace(/bin$/, 'json')));
-}
-
-async function sizeOf(bytes: { data: Uint8Array } | { file: string }): Promise<number> {
-    if ('data' in bytes) return bytes.data.length;
-    return (await stat(bytes.file)).size;
-}
-
-async function writeBytes(path: string, bytes: { data: Uint8Array } | { file: string }): Promise<void> {
-    const source = 'data' in bytes ? Readable.from([bytes.data]) : createReadStream(bytes.file);
-    await pipeline(source, createWriteStream(path, { flags: 'wx', mode: 0o600 }));
-    const file = await open(path, 'r+');
-    try {
-        await file.sync();
-    } finally {
-        await file.close();
-    }
-}
-
-async function syncFolder(path: string): Promise<void> {
-    if (process.platform === 'win32') return; // which cannot open a folder
-    const folder = await open(path, 'r');
-    try {
-        await folder.sync();
-    } finally {
-        await folder.close();
-    }
-}
-
-async function exists(path: string): Promise<boolean> {
-    return stat(path).then(
-        () => true,
-        () => false,
-    );
-}
-
-async function unlinkIfThere(path: string): Promise<void> {
-    await unlink(path).catch(ignoreMissing);
-}
-
-function ignoreMissing(error: unknown): void {
-    if (systemCode(error) !== 'ENOENT') throw error;
 }
 
 /** The error for a folder that cannot be read or written. It has the system's code and no content. */

@@ -43,7 +43,7 @@ export function accept(request, body) {
 export function clientOf(t, url, options = {}) {
     const folder = options.spool?.folder ?? folderOf();
     const spool = options.spool === false ? false : { folder, ...options.spool };
-    const client = new esteira.EsteiraClient({ url, token: TOKEN, timeoutMs: 400, ...options, spool });
+    const client = new esteira.EsteiraClient({ url, token: TOKEN, timeoutMs: 10_000, ...options, spool });
     const errors = [];
     client.on('error', (error) => errors.push(error));
     t.after(() => client.close());
