@@ -13,6 +13,7 @@ scripts/bench duplicates  how often the same content is downloaded
 scripts/bench stages      processor time of each stage, in a single thread
 scripts/bench catalogue   cost of an attachment with ten million rows
 scripts/bench hooks       response times of a gateway's webhooks
+scripts/bench restarts    hooks through reloads and kills of the web app
 scripts/bench hosts       workers on several hosts, and the outage of one
 scripts/bench fetch       a large file through fetch, plain and encrypted
 scripts/bench fair        a quiet session while another has a backlog
@@ -49,6 +50,7 @@ from scripts.benchmarks.listener import listener
 from scripts.benchmarks.live import live
 from scripts.benchmarks.memory import memory
 from scripts.benchmarks.report import report
+from scripts.benchmarks.restarts import restarts
 from scripts.benchmarks.slow import slow
 from scripts.benchmarks.stages import stages
 from scripts.benchmarks.throughput import throughput
@@ -64,7 +66,7 @@ def main() -> None:
 
 for command in (
     *(all_measures, throughput, idle, hook, listener, slow, memory, backlog, duplicates, stages),
-    *(catalogue, hooks, hosts, fetch, fair, live, dashboard),
+    *(catalogue, hooks, restarts, hosts, fetch, fair, live, dashboard),
     report,
 ):
     main.add_command(command)
