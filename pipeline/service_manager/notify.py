@@ -1,4 +1,4 @@
-"""Tells the service manager that this process is ready, reloads or stops: sd_notify(3), without libsystemd."""
+"""Reports to the service manager: this process is ready, reloads or stops. As sd_notify(3), without libsystemd."""
 
 from __future__ import annotations
 

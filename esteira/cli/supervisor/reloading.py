@@ -75,9 +75,8 @@ class Reloading:
             raise ReloadFailedError(STOPPED)
         [(out, err)] = outputs
         if process.returncode:
-            raise ReloadFailedError(
-                _reason(err.decode("utf-8", "replace").splitlines()) or described(process.returncode)
-            )
+            reason = _reason(err.decode("utf-8", "replace").splitlines())
+            raise ReloadFailedError(reason or f"the preparation ended ({described(process.returncode)})")
         facts: Facts = json.loads(out)
         return facts
 

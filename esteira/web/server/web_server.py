@@ -31,7 +31,7 @@ class HeldSocket(socket.socket):
 class WebServer(Server):
     """A server that stops accepting before it ends, and answers what it has accepted.
 
-    The `manager` is told when the server is ready and when it stops.
+    The `manager` gets a report when the server is ready and when it stops.
     """
 
     def __init__(self, config: Config, manager: ServiceManager | None = None) -> None:
@@ -79,7 +79,7 @@ class WebProcess(multiprocess.Process):
 
 
 class WebProcesses(multiprocess.Multiprocess):
-    """The parent of several web processes. The `manager` is told when all of them are ready, and when they stop."""
+    """The parent of several web processes. The `manager` gets a report when all are ready, and when they stop."""
 
     def __init__(self, config: Config, sockets: list[socket.socket], manager: ServiceManager) -> None:
         super().__init__(config, sockets)
