@@ -1,1 +1,1 @@
-"""What a service manager such as systemd, or `esteira start`, passes to a program, and the reports of the program to it."""
+"""What a service manager such as systemd, or `esteira start`, passes to a process, and the reports of it."""
