@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
 
 from actors.hook import Hook
+from actors.intake.spooled_intake import HUNG_S
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, open_queue
 from pipeline.models import Status
 from pipeline.security.roles import Role
@@ -158,3 +161,31 @@ def test_order_of_arrival_is_the_order_in_the_queue(system: RunningSystem, postg
         rows = connection.execute("SELECT message_id FROM media ORDER BY received_at, ctid").fetchall()
     assert [row[0] for row in rows] == [f"m{number}" for number in range(20)]
     assert system.queue.stats.counts()["fetch"]["ready"] == len({receipt.id for receipt in receipts}) == 20
+
+
+@contextmanager
+def frozen(postgres: PostgresServer) -> Iterator[None]:
+    """Stops all processes of the server, as a host whose disk hangs: connections stay, and nothing answers."""
+    server = psutil.Process(postgres.pid)
+    processes = [server, *server.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+def test_server_that_hangs_delays_only_the_first_calls(system: RunningSystem, postgres: PostgresServer) -> None:
+    assert system.submit(url=URL).mode == "queued"
+    with ThreadPoolExecutor() as pool:
+        with frozen(postgres):
+            first = pool.submit(system.submit, url=URL)
+            wait_until(lambda: system.hook._spooled._running.oldest_s > HUNG_S, 10)  # type: ignore[union-attr]
+            later = [system.submit(url=URL) for _ in range(3)]
+            assert {receipt.mode for receipt in later} == {"deferred"}
+            assert not first.done()
+        assert first.result(20).mode == "queued"
+    wait_until(lambda: not spooled(system), 20)
+    assert all(system.record(receipt.id) for receipt in later)
