@@ -145,6 +145,7 @@ def test_stats_json_has_the_documented_fields(installation: Installation) -> Non
     stats = installation.run("stats", "--json").json
     assert set(stats) == {
         *("queues", "sessions", "totals", "duration_ms", "per_minute", "oldest_unfinished_s", "pauses"),
+        "intake_spool",
     }
     assert stats["sessions"] == {"cli": {"ready": 1, "running": 0}}
     assert 0 < stats["oldest_unfinished_s"] < 600
