@@ -15,12 +15,15 @@ import type { Settings } from './options.js';
 import type { Receipt } from './receipt.js';
 import type { Entry } from './spool/entry.js';
 
+// The server receives 12 uploads of a token at the same time; 8 of them may be from the spool.
+const UPLOADS = 4;
 const BYTES_PER_MS = 256; // the slowest upload from the spool: 256 kB a second, after the usual time
 
 export class Handler {
     private readonly folder: SpoolFolder | null;
     private readonly sender: SpoolSender | null;
     private readonly places: Places;
+    private readonly uploadPlaces: Places;
     /** The failure because of which hand-overs go to the spool at once; null while the server answers. */
     private away: UnavailableError | null = null;
 
@@ -30,6 +33,7 @@ export class Handler {
         private readonly emitter: Emitter,
     ) {
         this.places = new Places(settings.concurrency);
+        this.uploadPlaces = new Places(Math.min(settings.concurrency, UPLOADS));
         this.folder = settings.spool && new SpoolFolder(settings.spool);
         this.sender = this.folder && this.senderOf(this.folder);
         this.sender?.start();
@@ -77,7 +81,7 @@ export class Handler {
         const end = Date.now() + this.settings.timeoutMs;
         const before = this.away;
         try {
-            return await this.places.run(async () => {
+            return await (handOver.bytes ? this.uploadPlaces : this.places).run(async () => {
                 if (this.away && this.away !== before) throw this.away; // another hand-over has found out meanwhile
                 const timeoutMs = end - Date.now();
                 if (timeoutMs <= 0) throw new UnavailableError('timeout', 'no answer in time: others are waiting too');

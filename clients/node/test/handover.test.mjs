@@ -268,6 +268,20 @@ test('hand-overs at the same time share few connections and the time', async (t)
     assert.deepEqual(new Set(fake.requests.map((one) => JSON.parse(one.body).message_id)), new Set(names));
 });
 
+test('few uploads are sent at the same time', async (t) => {
+    let [open, most] = [0, 0];
+    const fake = await fakeServer(t, async (request, body) => {
+        most = Math.max(most, (open += 1));
+        await new Promise((resume) => setTimeout(resume, 20));
+        open -= 1;
+        return accept(request, body);
+    });
+    const { client } = clientOf(t, fake.url);
+    const uploads = Array.from({ length: 12 }, (_, number) => ({ message_id: `m${number}`, data: Buffer.from('x') }));
+    await Promise.all(uploads.map((upload) => client.processMediaAsync(upload, 'shop')));
+    assert.equal(most, 4);
+});
+
 test('options are checked, and errors hold no secret', async (t) => {
     const make = (options) => () => new esteira.EsteiraClient({ token: 'secret-1', spool: false, ...options });
     for (const [options, text] of [
