@@ -20,6 +20,7 @@ from tests.support.system import ROOT
 FOLDER = ROOT / "deploy" / "systemd"
 UNITS = sorted(path for path in FOLDER.iterdir() if path.suffix in {".service", ".socket", ".target"})
 SERVICES = [path for path in UNITS if path.suffix == ".service"]
+SINGLE = FOLDER / "single" / "esteira.service"
 OK = 25  # tenths: systemd-analyze calls the exposure below this "OK"
 
 
@@ -35,7 +36,7 @@ def lines_of(unit: str, key: str) -> list[str]:
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """A copy of the units whose programs exist."""
-    for unit in UNITS:
+    for unit in (*UNITS, SINGLE):
         (tmp_path / unit.name).write_text(
             unit.read_text().replace("/opt/esteira/bin", str(Path(sys.executable).parent))
         )
@@ -43,12 +44,12 @@ def installed(tmp_path: Path) -> Path:
 
 
 def test_units_pass_the_checks_of_systemd(installed: Path) -> None:
-    paths = [str(installed / unit.name) for unit in UNITS]
+    paths = [str(installed / unit.name) for unit in (*UNITS, SINGLE)]
     found = subprocess.run([program("systemd-analyze"), "verify", *paths], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("unit", SERVICES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("unit", [*SERVICES, SINGLE], ids=lambda path: path.stem)
 def test_services_are_hardly_exposed(unit: Path) -> None:
     command = [program("systemd-analyze"), "security", "--offline=true", f"--threshold={OK}", str(unit)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -71,13 +72,13 @@ def test_web_app_and_workers_are_different_users() -> None:
     assert lines_of("esteira-web.service", "User") != lines_of("esteira-worker.service", "User")
 
 
-def test_worker_may_confine_its_decoders() -> None:
-    # A list that begins anew removes nothing: later lines add to what an earlier one has removed.
-    *_, last = lines_of("esteira-worker.service", "SystemCallFilter")
+@pytest.mark.parametrize("unit", ["esteira-worker.service", "single/esteira.service"])
+def test_workers_may_confine_their_decoders(unit: str) -> None:
+    *_, last = lines_of(unit, "SystemCallFilter")  # the list before removes calls, and this one adds some again
     assert {"capset", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"} <= set(
         last.split()
     )
-    assert lines_of("esteira-worker.service", "RestrictNamespaces") == ["user net ipc uts"]
+    assert lines_of(unit, "RestrictNamespaces") == ["user net ipc uts"]
 
 
 @pytest.mark.parametrize("unit", ["esteira-web.service", "esteira-worker.service", "esteira-migrate.service"])
