@@ -144,6 +144,11 @@ class Hook:
         if self._spooled:
             self._spooled.start()
 
+    def hand_over_in_background(self) -> None:
+        """Hands over what is in the intake spool, in a thread. Returns at once."""
+        if self._hand_over:
+            self._hand_over.signal()
+
     def hand_over_spooled(self) -> int:
         """Hands over what is in the intake spool, in this thread; returns how many attachments.
 

@@ -53,6 +53,7 @@ class SpoolHandOver:
         self._due = threading.Event()
         self._stopped = threading.Event()
         self._running = threading.Lock()
+        self._fault: str | None = None
         self._failures: Counter[EntryName] = Counter()
         self._left: set[EntryName] = set()  # handed over or set aside, but not removable; logged once
 
@@ -108,8 +109,13 @@ class SpoolHandOver:
     def _run_once_safely(self) -> None:
         try:
             self.run_once()
+            self._fault = None
         except Exception as error:  # noqa: BLE001  (the edge of a thread that must not die; it tries again)
-            log.warning("intake spool not handed over", error=type(error).__name__, consequence="tried again")
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            if reason != self._fault:  # once, not every second
+                path = str(self._spool.folder)
+                log.warning("intake spool not handed over", path=path, error=reason, consequence="tried again")
+            self._fault = reason
             self._stopped.wait(PAUSE_S)
 
     def _waiting(self) -> list[EntryName]:

@@ -47,7 +47,7 @@ class MaintenanceTasks:
     def hand_over_spooled(self) -> None:
         """What a listener or web app of this machine left in the intake spool when it ended."""
         if self._spool and self._spool.names():
-            hook().hand_over_spooled()
+            hook().hand_over_in_background()
 
     def flush_metrics(self) -> None:
         metrics_store.flush(self._broker.redis_queue)

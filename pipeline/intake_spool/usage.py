@@ -47,16 +47,23 @@ def lock(path: Path, *, wait: bool) -> Iterator[int | None]:
     """
     descriptor = private_opener(os.fspath(path), os.O_RDWR | os.O_CREAT)
     try:
+        if not _try_lock(descriptor, wait=wait):
+            yield None
+            return
+        try:
+            yield descriptor
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile has the same lock
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, *, wait: bool) -> bool:
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
-        os.close(descriptor)
-        yield None
-        return
-    try:
-        yield descriptor
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile has the same lock
-        os.close(descriptor)
+        return False
+    return True
 
 
 @contextmanager

@@ -292,3 +292,19 @@ def test_metrics_count_what_waits(make: Callable[..., RunningSystem]) -> None:
     assert "esteira_intake_spool_entries 1.0" in text
     assert "esteira_intake_spool_bytes 4096.0" in text
     assert "esteira_intake_spool_limit_bytes 5.12e+08" in text
+
+
+def test_folder_that_turns_unwritable_is_logged_once(make: Callable[..., RunningSystem]) -> None:
+    system = make()
+    with locked(system):
+        system.submit(url=URL)
+        system.hook.close()
+    turn = system.folder / "spool" / ".turn"
+    turn.unlink(missing_ok=True)
+    turn.mkdir()
+    with capture_logs() as lines:
+        next_process(system).start()
+        time.sleep(2.5)  # three passes
+    assert [line["error"] for line in lines if line["event"] == "intake spool not handed over"] == ["Is a directory"]
+    turn.rmdir()
+    wait_until(lambda: spooled(system) == 0, 10)
