@@ -90,6 +90,9 @@ class Spool:
     def is_empty(self) -> bool:
         return next(self.folder.glob(ENTRY), None) is None
 
+    def has(self, name: str) -> bool:
+        return (self.folder / name).exists()
+
     def load(self, name: str) -> Entry | None:
         """The entry; None if another process has sent it.
 
@@ -140,7 +143,7 @@ class Spool:
 
     def _store(self, sent: HandOver) -> str:
         name, now = self._next_name(), time.time()
-        size = len(sent.file) if isinstance(sent.file, bytes) else sent.file.stat().st_size if sent.file else 0
+        size = sent.size
         content = _content_of(sent, name, size, now)
         self._check_limits(len(content) + size)
         if sent.file is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from esteira_client.backoff import UNAUTHORIZED_S, Backoff
-from esteira_client.errors import EsteiraError, SpoolError, UnauthorizedError, UnavailableError
+from esteira_client.errors import EsteiraError, MessageError, SpoolError, UnauthorizedError, UnavailableError
 from esteira_client.spool import Entry, Spool
 from esteira_client.spool_lock import RENEW_S, SpoolLock
 from esteira_client.transport import Transport
@@ -19,7 +19,7 @@ log = logging.getLogger("esteira_client")
 OnError = Callable[[EsteiraError, str | None], None]
 
 SEND_TIMEOUT_S = 10.0
-FILE_TIMEOUT_S = 300.0
+SLOWEST_BYTES_PER_S = 256_000  # of an upload, in addition to SEND_TIMEOUT_S
 IDLE_S = 2.0  # between two looks into a folder that other processes may fill, or whose lock they hold
 MAX_REFUSALS = 3  # answers 5xx to one entry, after which it does not hold up the others
 
@@ -110,7 +110,10 @@ class SpoolSender:
             await self._move_aside(name, SpoolError(message, code="spool_expired"), entry)
             return _Next.GO_ON
         try:
-            await self._transport.hand_over(entry.sent, within_s=FILE_TIMEOUT_S if entry.sent.file else SEND_TIMEOUT_S)
+            within_s = SEND_TIMEOUT_S + entry.sent.size / SLOWEST_BYTES_PER_S
+            await self._transport.hand_over(entry.sent, within_s=within_s)
+        except FileNotFoundError:
+            return _Next.GO_ON  # another process has sent it, or the next round finds its bytes missing
         except EsteiraError as error:
             return await self._failed(entry, error)
         await asyncio.to_thread(self._spool.remove, name)
@@ -124,6 +127,8 @@ class SpoolSender:
             self._report(error, entry.sent.id)
             self._backoff.fail(error.code, at_least_s=UNAUTHORIZED_S, is_away=False)
             return _Next.PAUSE
+        if isinstance(error, MessageError) and not self._spool.has(entry.name):
+            return _Next.GO_ON  # another process has sent it
         if not isinstance(error, UnavailableError):
             await self._move_aside(entry.name, error, entry)
             return _Next.GO_ON

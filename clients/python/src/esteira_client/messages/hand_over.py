@@ -41,6 +41,17 @@ class HandOver:
         """
         return to_json(self.body)
 
+    @property
+    def size(self) -> int:
+        """The bytes of the file; 0 without one.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if self.file is None:
+            return 0
+        return len(self.file) if isinstance(self.file, bytes) else self.file.stat().st_size
+
     def form_fields(self) -> dict[str, str]:
         """The fields of the form. Values that are not text are JSON, as for a media key as a list of numbers.
 
