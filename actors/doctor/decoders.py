@@ -11,6 +11,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
 from pipeline.extras import install_command, is_installed
 from pipeline.media_types.decoding import sandbox_from
+from pipeline.media_types.libraries import library_fault
 from pipeline.sandbox import Sandbox
 
 INVENTORY = "pipeline.media_types.inventory"
@@ -41,7 +42,7 @@ def check_library(check: str, sandbox: Sandbox, function: str) -> Finding:
     try:
         library = sandbox.call(f"{INVENTORY}:{function}")
     except PipelineError as error:
-        return fail(check, f"cannot be loaded: {error.message}", INSTALL)
+        return fail(check, library_fault() or f"cannot be loaded: {error.message}", INSTALL)
     if library["missing"]:
         return fail(check, f"{library['version']} is built without {', '.join(library['missing'])}", INSTALL)
     return ok(check, library["version"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import sys
 from typing import Any
 
 import rich_click as click
@@ -54,8 +55,21 @@ class Commands(click.RichGroup):
         except (click.ClickException, click.Abort, Exit):
             raise
         except Exception as error:
+            _exit_if_unloadable(error)
             importlib.import_module("esteira.cli.errors").exit_with_message(error)
             raise
+
+
+def _exit_if_unloadable(error: Exception) -> None:
+    """Ends the command with one line if a module cannot be loaded; nothing else has to be loaded for that."""
+    if isinstance(error, MemoryError):
+        text = "out of memory: raise the limit of memory (ulimit -v, or that of the container)"
+    elif isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+        text = f"a library cannot be loaded ({error}): install it, or Esteira's dependencies again"
+    else:
+        return
+    sys.stderr.write(f"esteira: {text}\n")
+    raise Exit(1) from None
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

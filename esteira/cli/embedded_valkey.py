@@ -18,6 +18,7 @@ from actors.redis_queue.server_program import ServerProgram, choose_server, data
 from esteira.cli.environment import make_folder
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, SettingsError
+from pipeline.security.folder_faults import write_fault
 
 MAX_SOCKET_PATH = 107  # bytes; sun_path holds 108 including the terminating zero (unix(7))
 START_S = 15.0  # a large append-only file is read before the first answer; later the start counts as failed
@@ -41,9 +42,11 @@ def lock_folder(folder: Path) -> Iterator[TextIO]:
             holder = lock.read(20).strip() or "unknown"
             message = f"{folder} is in use by another `esteira start` (process {holder}) or by a process that it left"
             raise PermanentError(Code.QUEUE, f"{message}; stop it, or set another VAR_DIR") from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        try:
+            lock.truncate(0)
+            os.write(lock.fileno(), f"{os.getpid()}\n".encode())  # a buffer would be written again when it is closed
+        except OSError as error:
+            raise SettingsError(f"VAR_DIR: {write_fault(folder, error)}") from None
         yield lock
 
 
@@ -51,7 +54,7 @@ def _lock_file(folder: Path) -> TextIO:
     try:
         return (folder / "start.lock").open("a+")
     except OSError as error:
-        raise SettingsError(f"VAR_DIR: cannot write to {folder}: {error.strerror}: choose another VAR_DIR") from None
+        raise SettingsError(f"VAR_DIR: {write_fault(folder, error)}") from None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pipeline.catalogue import Catalogue, CatalogueError
 from pipeline.catalogue.health import DatabaseHealth
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import SettingsError
+from pipeline.security.folder_faults import write_fault
 from pipeline.security.private_dirs import make_private_dir
 
 
@@ -56,4 +57,4 @@ def make_folder(folder: Path) -> None:
     try:
         make_private_dir(folder)
     except OSError as error:
-        raise SettingsError(f"VAR_DIR: cannot create the directory {folder}: {error.strerror}") from None
+        raise SettingsError(f"VAR_DIR: {write_fault(folder, error)}") from None

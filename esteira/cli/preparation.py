@@ -14,6 +14,7 @@ from click.exceptions import Exit
 
 from esteira.cli.environment import settings_for_command
 from esteira.cli.errors import exit_with_message
+from esteira.cli.machine import check_decoders, check_folders
 from esteira.cli.migrate import migrate_catalogue
 from pipeline.config.settings import Settings
 from pipeline.redis_client import connect
@@ -26,7 +27,9 @@ Facts = dict[str, Any]
 
 
 def prepare(settings: Settings) -> None:
-    """Updates the tables, and reports wrong settings here and not only in the workers' log."""
+    """Updates the tables, and reports wrong settings and missing libraries here and not only in the workers' log."""
+    check_folders(settings)
+    check_decoders()
     migrate_catalogue(settings)
     build_services(settings).close()
 

@@ -14,6 +14,7 @@ from actors.redis_queue.server_program import choose_server
 from esteira.cli.demo.launch import launch_demo
 from esteira.cli.embedded_valkey import launch_valkey, lock_folder, wait_until_ready
 from esteira.cli.environment import settings_for_command
+from esteira.cli.machine import check_limits
 from esteira.cli.output import examples
 from esteira.cli.preparation import check_redis, facts_of, prepare
 from esteira.cli.start_output import announce, announce_addresses, line_format, part_environment, sayer
@@ -55,6 +56,7 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
         launch_demo(settings)
     if not no_web:
         require_extra("web", "`esteira start` without --no-web")
+    check_limits(workers or settings.web_concurrency, partial(announce, settings, "memory"))
     manager, sockets = ServiceManager.of_environment(), inherited_sockets()
     folder = settings.var_dir.absolute()
     with lock_folder(folder) as lock:  # before the port, which the other `esteira start` uses too

@@ -15,6 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 from pipeline.catalogue.sqlite_pool import SqlitePool
 from pipeline.errors import SettingsError
 from pipeline.extras import require_extra
+from pipeline.security.folder_faults import write_fault
 from pipeline.security.private_dirs import make_private_dir
 
 WAIT_S = 5.0  # how long a transaction waits for a lock or for a free connection
@@ -71,7 +72,7 @@ def _make_directory(path: Path) -> None:
     try:
         make_private_dir(path)
     except OSError as error:
-        fault = f"cannot create the directory {path}: {error.strerror}"
+        fault = write_fault(path, error)
         raise SettingsError(f"DATABASE_URL: {fault}: change DATABASE_URL, or VAR_DIR if it is not set") from None
 
 

@@ -70,7 +70,7 @@ def main(configuration: str) -> None:
     lifetime.die_with_parent(config.lifeline)
     os.nice(config.nice)
     for module in config.preload:
-        with suppress(ImportError):  # the call of its function says that it cannot be loaded
+        with suppress(ImportError, OSError):  # the call of its function says that it cannot be loaded
             importlib.import_module(module)
     requests, statm = socket(fileno=0), os.open("/proc/self/statm", os.O_RDONLY)
     try:
@@ -171,7 +171,11 @@ class _Server:
         self._lift_memory_limit()
         try:
             self._functions[name] = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError):
+        except (
+            ImportError,
+            AttributeError,
+            OSError,
+        ):  # OSError: of a missing library, or the confinement
             self._functions[name] = None
         self._space = self._address_space()
         self._space_at_start += self._space - before

@@ -16,6 +16,7 @@ from typing import NamedTuple, Self
 from esteira.cli.supervisor.line_printer import LinePrinter
 from esteira.cli.supervisor.part import GRACE_S, Part, Running
 from esteira.cli.supervisor.requests import Request
+from pipeline.config.memory_limit import memory_limit_mb
 from pipeline.errors import PipelineError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -171,12 +172,14 @@ class Supervisor:
                 self.start_again(part)
 
     def _take_end(self, part: Part, running: Running) -> None:
-        ending = described(running.close())
+        status = running.close()
+        ending = described(status)
         if running in part.others:
             part.others.remove(running)
         elif running is part.running:
             delay_s = part.plan_restart(self._clock())
-            self.say(f"{part.name} ended by itself ({ending}); it is started again {_after(delay_s)}", "error")
+            hint = memory_hint(status)
+            self.say(f"{part.name} ended by itself ({ending}){hint}; it is started again {_after(delay_s)}", "error")
 
     def _due_parts(self) -> list[Part]:
         now = self._clock()
@@ -207,6 +210,15 @@ def described(status: int) -> str:
         return f"killed by {signal.Signals(number).name}" if number > 0 else f"exit status {status}"
     except ValueError:
         return f"exit status {status}"
+
+
+def memory_hint(status: int) -> str:
+    """What SIGKILL often means; nothing for another end."""
+    if status not in {-signal.SIGKILL, 128 + signal.SIGKILL}:
+        return ""
+    limit = memory_limit_mb()
+    of_limit = f" (the limit is {limit} MB)" if limit else ""
+    return f", which the kernel does when memory runs out{of_limit}"
 
 
 def _after(delay_s: float) -> str:

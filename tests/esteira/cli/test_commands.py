@@ -124,8 +124,8 @@ def test_invalid_settings_are_reported_by_name_and_reason(installation: Installa
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("DATABASE_URL", "sqlite:////proc/x/y.db", "DATABASE_URL: cannot create the directory /proc/x"),
-        ("VAR_DIR", "/proc/y", "VAR_DIR: cannot create the directory /proc/y"),
+        ("DATABASE_URL", "sqlite:////proc/x/y.db", "DATABASE_URL: cannot write to /proc/x"),
+        ("VAR_DIR", "/proc/y", "VAR_DIR: cannot write to /proc/y"),
         ("SENTRY_DSN", "nonsense", "SENTRY_DSN: must be https://key@host/number"),
     ],
 )

@@ -13,6 +13,7 @@ import redis
 from esteira.cli.embedded_valkey import MAX_SOCKET_PATH, embedded_valkey, lock_folder
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import PermanentError, SettingsError
+from tests.support.disks import fill_disk, small_disk
 from tests.support.waiting import wait_until
 
 
@@ -87,6 +88,13 @@ def test_unwritable_folder_is_reported_with_remedy(tmp_path: Path) -> None:
     (tmp_path / "start.lock").mkdir()  # a mode would not stop root
     with pytest.raises(SettingsError, match=rf"VAR_DIR: cannot write to {tmp_path}: "), lock_folder(tmp_path):
         pass
+
+
+def test_full_disk_is_reported_with_remedy(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", megabytes=1) as disk:
+        fill_disk(disk)
+        with pytest.raises(SettingsError, match=r"VAR_DIR: cannot write to .*; free space"), lock_folder(disk):
+            pass
 
 
 def test_lock_is_released_afterwards(tmp_path: Path) -> None:

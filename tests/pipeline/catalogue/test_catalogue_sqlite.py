@@ -88,7 +88,7 @@ def test_created_directory_is_private(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["/proc/none/catalogue.db", "{}/file/catalogue.db"])
 def test_directory_that_cannot_be_created_names_the_setting(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match=r"DATABASE_URL: cannot create the directory .*VAR_DIR"):
+    with pytest.raises(SettingsError, match=r"DATABASE_URL: cannot write to .*VAR_DIR"):
         Catalogue(f"sqlite:///{place.format(tmp_path)}")
 
 

@@ -38,6 +38,17 @@ def one_child() -> Iterator[Sandbox]:
     sandbox.close()
 
 
+def test_decoder_whose_library_is_missing_is_no_fault_of_the_file() -> None:
+    sandbox = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=1, wall_s=60, preload=["tests.support.unloadable"])
+    try:
+        for _ in range(2):
+            with pytest.raises(RetryableError, match="a decoder cannot be loaded") as raised:
+                sandbox.call("tests.support.unloadable:decode")
+            assert raised.value.code is Code.INTERNAL
+    finally:
+        sandbox.close()
+
+
 def call(sandbox: Sandbox, name: str, **arguments: Any) -> object:
     return sandbox.call(f"{HOSTILE}:{name}", **arguments)
 
