@@ -103,3 +103,10 @@ def test_settings_of_the_sample_are_known() -> None:
 def test_queue_is_where_the_settings_say() -> None:
     [address] = re.findall(r"^REDIS_URL=unix://(.*)$", (FOLDER / "esteira.env").read_text(), flags=re.MULTILINE)
     assert f"unixsocket {address}\n" in (FOLDER / "valkey.conf").read_text()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--no-star"], ["--no-start", "more"]])
+def test_installation_refuses_unknown_arguments(arguments: list[str]) -> None:
+    found = subprocess.run([ROOT / "scripts" / "install-service", *arguments], capture_output=True, check=False)
+    assert (found.returncode, found.stdout) == (2, b"")
+    assert found.stderr == b"usage: scripts/install-service [--no-start]\n"
