@@ -6,6 +6,10 @@ the BullMQ design, or a worker enqueues the attachment later.
 
 from __future__ import annotations
 
+from esteira.collisions import require_own
+
+require_own("pipeline")  # before the imports of it
+
 import os
 import threading
 from collections import Counter

@@ -11,9 +11,13 @@ How a delivery goes from stage to stage:
 
 from __future__ import annotations
 
+from esteira.collisions import exit_on_collision
+
+exit_on_collision("pipeline")  # before the imports that need it
+
 from pipeline.extras import exit_without_extra
 
-exit_without_extra("worker", "`dramatiq actors.stages`")  # before the imports that need it
+exit_without_extra("worker", "`dramatiq actors.stages`")
 
 import gc
 from typing import Any, Unpack

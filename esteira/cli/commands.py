@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import rich_click as click
 
-from pipeline.extras import require_extra
+from esteira.cli.tool_install import ensure_extra
 
 
 class Entry(NamedTuple):
@@ -133,7 +133,7 @@ def load_command(name: str) -> click.Command:
     """
     entry = COMMANDS[name]
     if entry.extra:
-        require_extra(entry.extra, f"`esteira {name}`")
+        ensure_extra(entry.extra, f"`esteira {name}`")
     module, _, attribute = entry.path.partition(":")
     return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
 

@@ -38,4 +38,5 @@ def test_import_of_the_package_is_lazy() -> None:
 
 
 def test_process_media_can_be_imported_in_a_fresh_process() -> None:
-    assert run_python("from esteira import process_media; print(process_media.__module__)") == "actors.hook\n"
+    code = "import sys; from esteira import process_media; print(process_media.__name__, 'actors.hook' in sys.modules)"
+    assert run_python(code) == "process_media False\n"

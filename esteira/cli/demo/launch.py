@@ -18,7 +18,7 @@ def launch_demo(settings: Settings) -> NoReturn:
     make_folder(folder)
     sys.stdout.flush()
     os.chdir(folder)  # a .env in the current folder would name the queue and the database in use
-    os.execve(sys.executable, [sys.executable, "-m", "esteira.cli.demo"], demo_environment(folder))  # noqa: S606
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "esteira.cli.demo"], demo_environment(folder))  # noqa: S606
 
 
 def demo_environment(folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ import sys
 REQUEUE_S = 20
 # Dramatiq's master waits 30 s by default for a worker that dies while it starts; 2000 ms are enough. Dramatiq's own log
 # lines are plain text in between our JSON lines, which have the same information: --skip-logging turns them off.
+# `python -P`, and --path without a folder: modules of the folder in which the commands run do not shadow ours.
 BOOT_OPTIONS = ("--worker-fork-timeout", "2000", "--skip-logging")
 
 
@@ -25,7 +26,7 @@ def web_arguments() -> list[str]:
 
 def worker_command(*, processes: int, threads: int) -> list[str]:
     """The command that runs the workers below a supervisor."""
-    return _guarded(worker_arguments(processes=processes, threads=threads))
+    return _guarded([*worker_arguments(processes=processes, threads=threads), "--path"])
 
 
 def web_command() -> list[str]:
@@ -39,4 +40,4 @@ def preparation_command() -> list[str]:
 
 
 def _guarded(arguments: list[str]) -> list[str]:
-    return [sys.executable, "-m", "esteira.cli.supervisor.parent_guard", *arguments]
+    return [sys.executable, "-P", "-m", "esteira.cli.supervisor.parent_guard", *arguments]

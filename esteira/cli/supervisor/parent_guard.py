@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> int:
         hide_memory()  # the environment holds the secrets
     parent = os.environ.pop(PARENT_PID, "")
     end_with_parent(parent=int(parent) if parent.isdecimal() else None)
-    child = _start([sys.executable, "-m", *arguments], os.environ.pop(SOCKETS, ""))
+    child = _start([sys.executable, "-P", "-m", *arguments], os.environ.pop(SOCKETS, ""))
     for forwarded in (signal.SIGINT, signal.SIGTERM):
         signal.signal(forwarded, lambda number, _: child.send_signal(number))
     code = child.wait()
