@@ -41,16 +41,21 @@ def restarts(rate: float, reloads: int, kills: int, pause: float) -> None:
         headers = {"Authorization": f"Bearer {token}"}
         with HookStream(port, media.url("photo.jpg"), rate=rate, headers=headers) as stream:
             time.sleep(SETTLE_S)
+            resets = {"reloads": 0, "SIGKILLs": 0}
             for number in range(max(reloads, kills)):
-                if number < reloads:
-                    _reload(installation)
-                    time.sleep(pause)
-                if number < kills:
-                    _kill(running, port)
-                    time.sleep(pause)
+                for name, count, restart in (
+                    ("reloads", reloads, lambda: _reload(installation)),
+                    ("SIGKILLs", kills, lambda: _kill(running, stream.outcomes)),
+                ):
+                    if number < count:
+                        before = _resets(stream.outcomes)
+                        restart()
+                        time.sleep(pause)
+                        resets[name] += _resets(stream.outcomes) - before
         outcomes = stream.outcomes
         _wait_until_done(installation, len(outcomes.ids))
     _show(outcomes, f"{rate:g} hooks per second through {reloads} reloads and {kills} SIGKILLs of the web app")
+    click.echo(f"reset in reloads: {resets['reloads']}, in SIGKILLs: {resets['SIGKILLs']}")
 
 
 def _reload(installation: Installation) -> None:
@@ -59,11 +64,16 @@ def _reload(installation: Installation) -> None:
         raise BenchmarkError(reloaded.err)
 
 
-def _kill(running: RunningEsteira, port: int) -> None:
+def _kill(running: RunningEsteira, outcomes: Outcomes) -> None:
     for process in psutil.Process(running.process.pid).children(recursive=True):
         if process.cmdline()[1:3] == ["-m", "esteira.web"]:
             process.kill()
-    wait_for("the web app answers again", lambda: is_ready(port), within_s=READY_S)
+    answered = outcomes.statuses.total()
+    wait_for("hooks are answered again", lambda: outcomes.statuses.total() > answered, within_s=READY_S)
+
+
+def _resets(outcomes: Outcomes) -> int:
+    return outcomes.errors[f"reset {NEW}"] + outcomes.errors[f"reset {KEPT}"]
 
 
 def _wait_until_done(installation: Installation, count: int) -> None:
@@ -92,8 +102,8 @@ def _show(outcomes: Outcomes, title: str) -> None:
             str(sum(errors[f"reset {kind}"] for kind in kinds)),
             *(f"{1000 * outcomes.percentile(share, kinds):.0f}" for share in (0.5, 0.95, 0.99, 1)),
         )
-        for name, kinds in (("all", (NEW, KEPT)), ("new connections", (NEW,)), ("kept connections", (KEPT,)))
+        for name, kinds in (("all", (NEW, KEPT)), ("new", (NEW,)), ("kept", (KEPT,)))
     ]
-    show(title, rows, "hooks", "answered", "refused", "reset", "p50 ms", "p95 ms", "p99 ms", "max ms")
+    show(title, rows, "connections", "answered", "refused", "reset", "p50 ms", "p95 ms", "p99 ms", "max ms")
     lost = outcomes.sent - len(outcomes.ids)
     click.echo(f"{outcomes.sent} sent, {answered} answered, {accepted} with 202, {errors['late']} late, {lost} lost")

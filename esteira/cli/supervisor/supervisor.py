@@ -85,9 +85,8 @@ class Supervisor:
         """
         for number in STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
-                signal.signal(number, self._take_signal)
-        if reloads_on_hangup:
-            signal.signal(signal.SIGHUP, lambda _number, _frame: self.request(Request()))
+                reloads = reloads_on_hangup and number is signal.SIGHUP
+                signal.signal(number, self._take_hangup if reloads else self._take_signal)
         self.start(*parts)
         on_started()
         is_ready = False
@@ -201,6 +200,9 @@ class Supervisor:
 
     def _take_signal(self, number: int, _frame: FrameType | None) -> None:
         self._events.put(signal.Signals(number))
+
+    def _take_hangup(self, _number: int, _frame: FrameType | None) -> None:
+        self.request(Request())
 
 
 def described(status: int) -> str:
