@@ -15,6 +15,7 @@ from esteira.cli.supervisor.line_printer import LinePrinter
 from esteira.cli.supervisor.part_lines import LineFormat, json_line, json_lines, text_line
 from pipeline.config.settings import Settings, uses_token_file
 from pipeline.config.token_file import token_path
+from pipeline.extras import is_installed
 from pipeline.scrubber import hide_secrets
 
 START = "start"  # the name of `esteira start` itself in the field `part`
@@ -66,7 +67,7 @@ def announce_addresses(settings: Settings, *, with_web: bool) -> None:
         accepted = "/hooks/media and the API accept only tokens of users"
         closed = "" if settings.api_token else f" (API_TOKEN is not set: {accepted})"
         announce(settings, "web", f"http://{settings.web_host}:{settings.port}{closed}")
-        if settings.has_dashboard and settings.api_token:
+        if settings.has_dashboard and settings.api_token and is_installed("dashboard"):
             announce(settings, "dashboard", f"http://{settings.web_host}:{settings.port}/")
         if uses_token_file(settings):
             announce(settings, "token", f"log in with the API_TOKEN in {token_path(settings.var_dir)}")

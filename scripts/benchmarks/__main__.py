@@ -8,6 +8,7 @@ scripts/bench hook        how long process_media() blocks its caller
 scripts/bench listener    compared with a listener that processes files itself
 scripts/bench slow        media servers that take a second for each file
 scripts/bench memory      growth of the workers' memory with a large file
+scripts/bench imports     processor time of a listener's imports
 scripts/bench backlog     cost of a file while 100,000 others wait
 scripts/bench duplicates  how often the same content is downloaded
 scripts/bench stages      processor time of each stage, in a single thread
@@ -46,6 +47,7 @@ from scripts.benchmarks.hook import hook
 from scripts.benchmarks.hooks import hooks
 from scripts.benchmarks.hosts import hosts
 from scripts.benchmarks.idle import idle
+from scripts.benchmarks.imports import imports
 from scripts.benchmarks.listener import listener
 from scripts.benchmarks.live import live
 from scripts.benchmarks.memory import memory
@@ -65,7 +67,7 @@ def main() -> None:
 
 
 for command in (
-    *(all_measures, throughput, idle, hook, listener, slow, memory, backlog, duplicates, stages),
+    *(all_measures, throughput, idle, hook, listener, slow, memory, imports, backlog, duplicates, stages),
     *(catalogue, hooks, restarts, hosts, fetch, fair, live, dashboard),
     report,
 ):

