@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,11 +100,17 @@ def test_database_in_a_shared_directory_is_for_its_group_with_its_log(tmp_path: 
     assert modes == {"esteira.db": 0o660, "esteira.db-wal": 0o660, "esteira.db-shm": 0o660}
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A directory that every user can enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become two users")
-def test_two_users_of_a_group_store_and_remove_each_others_files(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o011)
-    shared = shared_dir(tmp_path / "shared")
+def test_two_users_of_a_group_store_and_remove_each_others_files(open_folder: Path) -> None:
+    shared = shared_dir(open_folder / "shared")
     os.chown(shared, 0, 4321)
     shared.chmod(0o2770)
     as_user(4001, lambda: store(shared, "ab/first"))
