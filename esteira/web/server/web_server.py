@@ -105,9 +105,16 @@ class WebProcesses(multiprocess.Multiprocess):
 def run_server(config: Config, sockets: list[socket.socket], manager: ServiceManager) -> bool:
     """Runs the web processes until SIGTERM or SIGINT; without sockets they make one. Returns whether they started."""
     if config.workers > 1:
-        processes: Any = WebProcesses(config, sockets or [config.bind_socket()], manager)
+        processes: Any = WebProcesses(config, sockets or [_own_socket(config)], manager)
         processes.run()
         return True
     server = WebServer(config, manager)
     server.run(sockets or None)
     return server.started
+
+
+def _own_socket(config: Config) -> socket.socket:
+    """A listening socket: uvicorn only binds it, and the web processes leave its queue as it is."""
+    listener = config.bind_socket()
+    listener.listen(config.backlog)
+    return listener
