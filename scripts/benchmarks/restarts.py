@@ -66,7 +66,7 @@ def _reload(installation: Installation) -> None:
 
 def _kill(running: RunningEsteira, outcomes: Outcomes) -> None:
     for process in psutil.Process(running.process.pid).children(recursive=True):
-        if process.cmdline()[1:3] == ["-m", "esteira.web"]:
+        if process.cmdline()[-2:] == ["-m", "esteira.web"]:  # its guard has another module
             process.kill()
     answered = outcomes.statuses.total()
     wait_for("hooks are answered again", lambda: outcomes.statuses.total() > answered, within_s=READY_S)

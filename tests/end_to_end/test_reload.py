@@ -46,7 +46,8 @@ class Restarted(NamedTuple):
                 line = process.cmdline()
             except psutil.Error:
                 continue
-            if line[1 : 2 + len(words)] == ["-m", *words] and process.status() != psutil.STATUS_ZOMBIE:
+            module = line[line.index("-m") :] if "-m" in line else []
+            if module[: 1 + len(words)] == ["-m", *words] and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         return found
 
@@ -211,8 +212,9 @@ def test_hooks_are_accepted_while_a_killed_valkey_comes_back(restarted: Restarte
         return [child.pid for child in children if "-server" in child.name()]
 
     for _ in range(3):
-        kill(*wait_until(servers, WITHIN_S))
-        wait_until(lambda: not servers(), WITHIN_S)
+        [server] = wait_until(servers, WITHIN_S)
+        kill(server)
+        wait_until(lambda server=server: server not in servers(), WITHIN_S)
     wait_until(lambda: restarted.has_said("it is started again in 2 s", since), WITHIN_S)
     answered = restarted.stream.outcomes.statuses.total()
     wait_until(lambda: restarted.stream.outcomes.statuses.total() > answered + 5, WITHIN_S)
