@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 import tomllib
 import zipfile
@@ -50,6 +51,11 @@ def test_sdist_has_what_a_build_and_a_reader_need(dist: Path) -> None:
 
 def test_every_extra_of_the_project_has_its_modules_in_the_table() -> None:
     assert set(EXTRAS) | {"all"} == set(PROJECT["optional-dependencies"])
+
+
+def test_version_is_the_newest_of_the_changelog() -> None:
+    versions = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == PROJECT["version"]
 
 
 def installed_packages() -> Iterator[dict[str, Any]]:

@@ -129,7 +129,7 @@ WORKER: dict[str, Any] = {
     "host": "vps1",
     "pid": 4211,
     "threads": 8,
-    "version": "0.1.0",
+    "version": "0.2.0",
     "queues": ["fetch", "detect", "validate", "persist", "notify"],
     "started_at": RECEIVED_AT - 3_600_000,
     "running": [{"id": ID, "stage": "fetch", "since_ms": 84}],
