@@ -101,11 +101,11 @@ export class EsteiraClient {
         const data = source.data instanceof Uint8Array ? { data: base64(source.data) } : {};
         const body = JSON.stringify({ ...source, ...data });
         const call = { method: 'POST', path: `/media/${pathPart(id)}/replay`, body };
-        for (const end = Date.now() + NOT_ENDED_MS; ;) {
+        for (const end = performance.now() + NOT_ENDED_MS; ;) {
             try {
                 return (await this.server.json({ ...call, timeoutMs: this.settings.requestTimeoutMs })) as Replay;
             } catch (error) {
-                if (!(error instanceof EsteiraError && error.code === 'not_ended') || Date.now() > end) throw error;
+                if (!(error instanceof EsteiraError && error.code === 'not_ended') || performance.now() > end) throw error;
             }
             await new Promise((resume) => setTimeout(resume, NOT_ENDED_PAUSE_MS));
         }

@@ -29,10 +29,17 @@ export async function openContent(
 ): Promise<Content> {
     const headers: Record<string, string> = options.range ? { Range: options.range } : {};
     const head = new HeadTimeout(timeoutMs, options.signal);
-    const answer = await headOf(server, { path, headers, signal: head.signal }).finally(() => head.isThere());
+    const answer = await headOf(server, { path, headers, signal: head.signal })
+        .catch((error: unknown) => {
+            head.release();
+            throw error;
+        })
+        .finally(() => head.isThere());
     const length = answer.headers.get('content-length');
+    const stream = answer.body ? Readable.fromWeb(answer.body as ReadableStream) : Readable.from([]);
+    stream.once('close', () => head.release());
     return {
-        stream: answer.body ? Readable.fromWeb(answer.body as ReadableStream) : Readable.from([]),
+        stream,
         mimetype: answer.headers.get('content-type'),
         size: length === null ? null : Number(length),
         filename: filenameOf(answer.headers.get('content-disposition') ?? ''),
@@ -40,7 +47,7 @@ export async function openContent(
 }
 
 async function headOf(server: Server, call: Call & { signal: AbortSignal }): Promise<Response> {
-    const answer = await server.open(call);
+    const answer = await server.open({ ...call, mayRedirect: true });
     const store = answer.status === 307 ? answer.headers.get('location') : null;
     if (!store) return answer;
     // Without the token: it is another server, and the address is signed.
@@ -52,14 +59,24 @@ class HeadTimeout {
     private readonly controller = new AbortController();
     private readonly timer: NodeJS.Timeout;
 
-    constructor(timeoutMs: number, caller?: AbortSignal) {
+    constructor(
+        timeoutMs: number,
+        private readonly caller?: AbortSignal,
+    ) {
         this.timer = setTimeout(() => this.controller.abort(new DOMException('', 'TimeoutError')), timeoutMs);
-        if (caller?.aborted) this.controller.abort(caller.reason);
-        caller?.addEventListener('abort', () => this.controller.abort(caller.reason), { once: true });
+        if (caller?.aborted) this.abort();
+        caller?.addEventListener('abort', this.abort);
     }
 
     get signal(): AbortSignal {
         return this.controller.signal;
+    }
+
+    private readonly abort = (): void => this.controller.abort(this.caller?.reason);
+
+    /** Stops listening to the caller's signal, which may live longer than many requests. */
+    release(): void {
+        this.caller?.removeEventListener('abort', this.abort);
     }
 
     /** The answer has begun: from now on only the caller's signal ends it. */

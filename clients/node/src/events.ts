@@ -81,7 +81,8 @@ export class Emitter {
         this.running.set(event.event_id, emitted);
         await emitted;
         this.heard.add(event.event_id);
-        if (this.heard.size > REMEMBERED) for (const oldest of [...this.heard].slice(0, 1)) this.heard.delete(oldest);
+        const [oldest] = this.heard;
+        if (oldest !== undefined && this.heard.size > REMEMBERED) this.heard.delete(oldest);
     }
 
     /** Reports a failure that no caller hears of. Without a listener it is written to stderr. */

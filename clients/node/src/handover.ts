@@ -78,12 +78,12 @@ export class Handler {
     }
 
     private async direct(handOver: HandOver): Promise<Receipt | UnavailableError> {
-        const end = Date.now() + this.settings.timeoutMs;
+        const end = performance.now() + this.settings.timeoutMs;
         const before = this.away;
         try {
             return await (handOver.bytes ? this.uploadPlaces : this.places).run(async () => {
                 if (this.away && this.away !== before) throw this.away; // another hand-over has found out meanwhile
-                const timeoutMs = end - Date.now();
+                const timeoutMs = end - performance.now();
                 if (timeoutMs <= 0) throw new UnavailableError('timeout', 'no answer in time: others are waiting too');
                 const receipt = receiptOf(await this.request(handOver, timeoutMs), handOver.messageId);
                 this.away = null;

@@ -16,6 +16,8 @@ export interface Call {
     contentType?: string;
     headers?: Record<string, string>;
     signal?: AbortSignal;
+    /** Whether a redirect is an answer. */
+    mayRedirect?: boolean;
 }
 
 /** The address and the token of a server. */
@@ -46,11 +48,11 @@ export class Server {
         }
     }
 
-    /** The answer to a call, if it is a success. `redirectTo` is set if the server names another place for it. */
+    /** The answer to a call, if it is a success; for content also a redirect to the object store. */
     async open(call: Call): Promise<Response> {
         const answer = await this.send(call);
         if (answer.status >= 200 && answer.status < 300) return answer;
-        if (answer.status === 307 && answer.headers.has('location')) return answer;
+        if (answer.status === 307 && call.mayRedirect) return answer;
         throw refusal(answer, await bodyText(answer).catch(() => ''));
     }
 
@@ -73,7 +75,8 @@ export class Server {
 
 /** The error for a request without an answer. */
 function lostAnswer(error: unknown, deadline?: AbortSignal): EsteiraError {
-    if (error instanceof EsteiraError) return error;
+    // An error of the file that is sent; some versions of Node wrap it.
+    for (const one of [error, (error as { cause?: unknown } | null)?.cause]) if (one instanceof EsteiraError) return one;
     if (deadline?.aborted) {
         if ((deadline.reason as Error | undefined)?.name !== 'TimeoutError')
             return new EsteiraError('aborted', 'aborted');
@@ -122,7 +125,9 @@ function esteiraError(text: string): { code: string; message: string } | null {
     }
 }
 
+/** The seconds in Retry-After, which may also be a date; null if there are none. */
 function retryAfter(answer: Response): number | null {
-    const seconds = Number(answer.headers.get('retry-after') ?? Number.NaN);
-    return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, MAX_RETRY_AFTER_S) : null;
+    const text = answer.headers.get('retry-after') ?? '';
+    const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000;
+    return Number.isNaN(seconds) ? null : Math.min(Math.max(seconds, 0), MAX_RETRY_AFTER_S);
 }

@@ -1,10 +1,8 @@
 /** A form with one file (multipart/form-data), in pieces. */
 
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { PIECE, fileStream } from './spool/files.js';
 import type { Bytes } from './messages/index.js';
-
-const PIECE = 256 * 1024;
 
 export interface Form {
     contentType: string;
@@ -24,7 +22,7 @@ async function* pieces(boundary: string, fields: Record<string, string>, bytes: 
     const filename = quoted(fields['filename'] ?? '');
     const head = `--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="${filename}"\r\n`;
     yield Buffer.from(`${text.join('')}${head}Content-Type: application/octet-stream\r\n\r\n`);
-    if ('file' in bytes) yield* createReadStream(bytes.file, { highWaterMark: PIECE }) as AsyncIterable<Uint8Array>;
+    if ('file' in bytes) yield* fileStream(bytes.file);
     else for (let at = 0; at < bytes.data.length; at += PIECE) yield bytes.data.subarray(at, at + PIECE);
     yield Buffer.from(`\r\n--${boundary}--\r\n`);
 }

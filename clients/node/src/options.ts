@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { OptionError } from './errors.js';
+import { secretsIn } from './webhooks.js';
 import type { FormName } from './messages/index.js';
 import type { EsteiraError } from './errors.js';
 
@@ -69,9 +70,7 @@ export function settingsOf(options: ClientOptions, env: NodeJS.ProcessEnv = proc
         spool: options.spool === false ? null : spoolSettings(options.spool ?? {}, env),
         fallback: options.fallback ?? null,
         form: options.form ?? null,
-        webhookSecrets: (typeof secret === 'string' ? secret.split(',') : [...secret])
-            .map((one) => one.trim())
-            .filter((one) => one),
+        webhookSecrets: secretsIn(secret),
     };
 }
 

@@ -19,7 +19,8 @@ export interface VerifyOptions {
 }
 
 /**
- * The event in a request of Esteira. `body` is the body as it came; `secrets` are those of which one has signed it.
+ * The event in a request of Esteira. `body` is the body as it came; one of `secrets`, a list or a text with commas, has
+ * signed it.
  *
  * Throws WebhookError: `bad_signature`, `too_old` or `bad_body`; OptionError if there is no secret.
  */
@@ -29,7 +30,7 @@ export function verifyWebhook(
     secrets: string | readonly string[],
     options: VerifyOptions = {},
 ): MediaEvent {
-    const keys = (typeof secrets === 'string' ? [secrets] : secrets).map(keyOf);
+    const keys = secretsIn(secrets).map(keyOf);
     if (keys.length === 0) throw new OptionError('webhookSecret (WEBHOOK_SECRET) is missing');
     const [id, timestamp, signatures] = ['webhook-id', 'webhook-timestamp', 'webhook-signature'].map((name) =>
         headerOf(headers, name),
@@ -47,6 +48,12 @@ export function verifyWebhook(
     return eventOf(bytes);
 }
 
+/** The secrets in the setting WEBHOOK_SECRET: one, or several with commas. */
+export function secretsIn(given: string | readonly string[]): string[] {
+    const secrets = typeof given === 'string' ? given.split(',') : given;
+    return secrets.map((one) => one.trim()).filter((one) => one);
+}
+
 function keyOf(secret: string): Buffer {
     const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
     if (key.length === 0) throw new OptionError('webhookSecret (WEBHOOK_SECRET) is empty or no base64');
@@ -60,7 +67,7 @@ function isSigned(key: Buffer, head: string, body: Buffer, shown: readonly Buffe
 
 function headerOf(headers: HeaderSource, name: string): string {
     if (typeof headers.get === 'function') return (headers as { get(name: string): string | null }).get(name) ?? '';
-    const value = (headers as Record<string, string | string[] | undefined>)[name];
+    const [, value] = Object.entries(headers).find(([one]) => one.toLowerCase() === name) ?? [];
     return (Array.isArray(value) ? value[0] : value) ?? '';
 }
 

@@ -65,6 +65,9 @@ test('a webhook is verified with any of the secrets, and its time', () => {
     assert.deepEqual(verify(signed(body)), EVENT);
     assert.deepEqual(verify(signed(body, { secret: OLD })), EVENT);
     assert.deepEqual(verify(new Headers(signed(body)), SECRET, Buffer.from(body)), EVENT);
+    assert.deepEqual(verify(signed(body), `${OLD}, ${SECRET}`), EVENT, 'the setting, with two secrets');
+    const named = Object.entries(signed(body)).map(([name, value]) => [name.toUpperCase(), value]);
+    assert.deepEqual(verify(Object.fromEntries(named)), EVENT);
     for (const [headers, text, code] of [
         [{}, body, 'bad_signature'],
         [signed(body), `${body} `, 'bad_signature'],

@@ -39,8 +39,7 @@ export const generic: MessageForm = {
     matches: (msg) => 'message_id' in msg,
     handOver(msg, session) {
         const { data, file, ...rest } = msg;
-        const messageId = String(rest['message_id'] ?? '');
-        if (!messageId) throw new MessageError('message_id is missing');
+        const messageId = idOf(rest['message_id']);
         const body = { ...(plain(rest) as Record<string, unknown>), session };
         const part = typeof rest['part'] === 'number' ? rest['part'] : 0;
         const handOver = { path: PATH, id: attachmentId('media', session, messageId, part), messageId };
@@ -48,6 +47,12 @@ export const generic: MessageForm = {
         return bytes ? { ...handOver, fields: textFields(body), bytes } : { ...handOver, body };
     },
 };
+
+function idOf(value: unknown): string {
+    if (value === undefined || value === null || value === '') throw new MessageError('message_id is missing');
+    if (typeof value === 'string' || typeof value === 'bigint' || Number.isSafeInteger(value)) return String(value);
+    throw new MessageError('message_id is neither a text nor a whole number');
+}
 
 function bytesOf(data: unknown, file: unknown): Bytes | null {
     if (data !== undefined && data !== null && file !== undefined && file !== null) {
@@ -72,8 +77,8 @@ function decoded(text: string): Uint8Array {
     return Buffer.from(digits, 'base64');
 }
 
-/** The fields of a form. Empty ones are left out: in a form they would be texts. */
+/** The fields of a form; lists and objects as JSON. Empty ones are left out: in a form they would be texts. */
 function textFields(fields: Record<string, unknown>): Record<string, string> {
     const named = Object.entries(fields).filter(([, value]) => value !== undefined && value !== null && value !== '');
-    return Object.fromEntries(named.map(([name, value]) => [name, typeof value === 'string' ? value : String(value)]));
+    return Object.fromEntries(named.map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]));
 }

@@ -13,19 +13,23 @@ const LEFT_OUT = new Set([
     'waveform',
 ]);
 
-/** A value as plain JSON: bytes as base64, 64-bit numbers as text, without empty and unneeded fields. */
-export function plain(value: unknown, depth = MAX_DEPTH): unknown {
+/**
+ * A value as plain JSON: bytes as base64, 64-bit numbers as text, without empty and unneeded fields, and without
+ * references to the objects around it (`parents`), of which there may be many.
+ */
+export function plain(value: unknown, parents: readonly object[] = []): unknown {
     if (typeof value === 'bigint') return value.toString();
     if (value instanceof Uint8Array) return base64(value);
     if (value instanceof Date) return Math.floor(value.getTime() / 1000);
     if (typeof value !== 'object' || value === null) return typeof value === 'function' ? undefined : value;
-    if (depth === 0) return undefined;
-    if (Array.isArray(value)) return value.map((one) => plain(one, depth - 1) ?? null);
+    if (parents.length === MAX_DEPTH || parents.includes(value)) return undefined;
     if (isLong(value)) return longText(value);
+    const within = [...parents, value];
+    if (Array.isArray(value)) return value.map((one) => plain(one, within) ?? null);
     const fields: Record<string, unknown> = {};
     for (const [name, field] of Object.entries(value)) {
         if (field === null || LEFT_OUT.has(name)) continue;
-        const text = plain(field, depth - 1);
+        const text = plain(field, within);
         if (text !== undefined) fields[name] = text;
     }
     return fields;

@@ -6,17 +6,19 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, readFile, readdir, rename, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, readdir, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { SpoolError, SpoolFullError, systemCode } from '../errors.js';
+import { MessageError, SpoolError, SpoolFullError, systemCode } from '../errors.js';
 import { Places } from '../places.js';
 import { checkedEntry } from './entry.js';
-import { exists, ignoreMissing, sizeOf, syncFolder, unlinkIfThere, writeBytes } from './files.js';
+import { exists, ignoreMissing, sizeOf, sizeOfFiles, syncFolder, unlinkIfThere, writeBytes } from './files.js';
 import type { HandOver } from '../messages/index.js';
 import type { SpoolSettings } from '../options.js';
 import type { Entry } from './entry.js';
 
 const NAME = /^\d{13}-[0-9a-f]{8}-\d{6}\.json$/;
+const LEFTOVER = /^(?:\d{13}-[0-9a-f]{8}-\d{6}\.(?:json\.tmp|bin|bin\.tmp)|lock[.-][0-9a-f]{8}\.tmp)$/;
+const UNREADABLE = new Set(['EACCES', 'EISDIR', 'EPERM']);
 const LEFTOVER_MS = 3_600_000; // after which a file without its entry is the rest of a process that was killed
 const MEASURE_EVERY_MS = 10_000;
 const MAX_ASIDE = 1000;
@@ -43,28 +45,18 @@ export class SpoolFolder {
         return this.settings.folder;
     }
 
-    /** Writes a hand-over. It is on the disk when this returns. Throws SpoolError. */
+    /** Writes a hand-over. It is on the disk when this returns. Throws SpoolError; MessageError: no file to read. */
     async add(handOver: HandOver): Promise<void> {
         const name = this.newName();
         const size = handOver.bytes ? await sizeOf(handOver.bytes) : 0;
-        const entry: Entry = {
-            v: 1,
-            path: handOver.path,
-            id: handOver.id,
-            message_id: handOver.messageId,
-            at: this.lastMs,
-            ...(handOver.bytes
-                ? { fields: handOver.fields ?? {}, file: { name: name.replace(/json$/, 'bin'), size } }
-                : { body: handOver.body ?? {} }),
-        };
-        const text = JSON.stringify(entry);
+        const text = entryText(name, handOver, size);
         const reserved = Buffer.byteLength(text) + size;
         await this.reserve(reserved);
         try {
-            await this.places.run(() => this.write(name, text, handOver));
+            const bytes = await this.places.run(() => this.write(name, handOver, { text, size }));
             this.entries += 1;
-            this.bytes += reserved;
-            this.written.set(name, reserved);
+            this.bytes += bytes;
+            this.written.set(name, bytes);
         } catch (error) {
             throw await this.writeError(error, name);
         } finally {
@@ -89,15 +81,21 @@ export class SpoolFolder {
         try {
             text = await readFile(join(this.path, name), 'utf8');
         } catch (error) {
-            if (systemCode(error) === 'ENOENT') return null;
+            const code = systemCode(error);
+            if (code === 'ENOENT') return null;
+            if (UNREADABLE.has(code)) throw new SpoolError('spool_damaged', `${name}: it cannot be read (${code})`);
             throw spoolFailed(error);
         }
         const entry = checkedEntry(name, text);
         if (entry.file && (await sizeOf({ file: this.fileOf(entry) }).catch(() => -1)) !== entry.file.size) {
-            if (!(await exists(join(this.path, name)))) return null; // sent meanwhile
+            if (!(await this.has(name))) return null; // sent meanwhile
             throw new SpoolError('spool_damaged', `${name}: its bytes are missing or incomplete`);
         }
         return entry;
+    }
+
+    has(name: string): Promise<boolean> {
+        return exists(join(this.path, name));
     }
 
     /** The path of the bytes of a hand-over. */
@@ -133,8 +131,11 @@ export class SpoolFolder {
         return `${String(this.lastMs).padStart(13, '0')}-${this.mark}-${String(this.counter).padStart(6, '0')}.json`;
     }
 
-    private async write(name: string, text: string, handOver: HandOver): Promise<void> {
-        if (handOver.bytes) await writeBytes(join(this.path, binOf(name)), handOver.bytes);
+    /** Writes the files of an entry; returns their size. The expected size of its bytes is in its text. */
+    private async write(name: string, handOver: HandOver, expected: { text: string; size: number }): Promise<number> {
+        const size = handOver.bytes ? await writeBytes(join(this.path, binOf(name)), handOver.bytes) : 0;
+        // A file may have grown meanwhile.
+        const text = size === expected.size ? expected.text : entryText(name, handOver, size);
         const temporary = join(this.path, `${name}.tmp`);
         const file = await open(temporary, 'wx', 0o600);
         try {
@@ -145,11 +146,12 @@ export class SpoolFolder {
         }
         await rename(temporary, join(this.path, name));
         await syncFolder(this.path);
+        return Buffer.byteLength(text) + size;
     }
 
     /** Counts a hand-over before it is written. Throws SpoolFullError if there is no room for it. */
     private async reserve(bytes: number): Promise<void> {
-        if (Date.now() - this.measuredAt > MEASURE_EVERY_MS || !this.hasRoom(bytes)) await this.measure();
+        if (performance.now() - this.measuredAt > MEASURE_EVERY_MS || !this.hasRoom(bytes)) await this.measure();
         if (!this.hasRoom(bytes)) {
             const { maxEntries, maxBytes } = this.settings;
             throw new SpoolFullError(`the spool is full: at most ${maxEntries} hand-overs and ${maxBytes} bytes`);
@@ -181,9 +183,8 @@ export class SpoolFolder {
         this.written = new Map();
         const created = await mkdir(this.path, { recursive: true, mode: 0o700 });
         if (created) await syncFolder(dirname(created));
-        await chmod(this.path, 0o700);
         const known = new Set(await readdir(this.path));
-        let [entries, bytes] = [0, 0];
+        let [entries, bytes] = [0, await sizeOfFiles(join(this.path, ASIDE))];
         for (const name of known) {
             const status = await stat(join(this.path, name)).catch(() => null);
             if (!status?.isFile()) continue;
@@ -198,14 +199,28 @@ export class SpoolFolder {
             entries += 1;
             bytes += size;
         }
-        [this.entries, this.bytes, this.measuredAt] = [entries, bytes, Date.now()];
+        [this.entries, this.bytes, this.measuredAt] = [entries, bytes, performance.now()];
     }
 
-    private async writeError(error: unknown, name: string): Promise<SpoolError> {
+    private async writeError(error: unknown, name: string): Promise<MessageError | SpoolError> {
         await unlinkIfThere(join(this.path, `${name}.tmp`)).catch(() => undefined);
         await unlinkIfThere(join(this.path, binOf(name))).catch(() => undefined);
-        return spoolFailed(error);
+        return error instanceof MessageError ? error : spoolFailed(error);
     }
+}
+
+function entryText(name: string, handOver: HandOver, size: number): string {
+    const entry: Entry = {
+        v: 1,
+        path: handOver.path,
+        id: handOver.id,
+        message_id: handOver.messageId,
+        at: Number(name.slice(0, 13)),
+        ...(handOver.bytes
+            ? { fields: handOver.fields ?? {}, file: { name: binOf(name), size } }
+            : { body: handOver.body ?? {} }),
+    };
+    return JSON.stringify(entry);
 }
 
 function binOf(name: string): string {
@@ -213,7 +228,7 @@ function binOf(name: string): string {
 }
 
 function isLeftover(name: string, known: ReadonlySet<string>): boolean {
-    return name.endsWith('.tmp') || (name.endsWith('.bin') && !known.has(name.replace(/bin$/, 'json')));
+    return LEFTOVER.test(name) && !(name.endsWith('.bin') && known.has(name.replace(/bin$/, 'json')));
 }
 
 /** The error for a folder that cannot be read or written. It has the system's code and no content. */

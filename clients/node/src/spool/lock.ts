@@ -10,6 +10,7 @@ import { systemCode } from '../errors.js';
 
 const RENEW_MS = 2000;
 const STALE_MS = 10_000;
+const DISK_IS_FULL = new Set(['ENOSPC', 'EDQUOT']);
 
 export class SpoolLock {
     private readonly path: string;
@@ -28,12 +29,12 @@ export class SpoolLock {
         }
         if (await this.isStale()) await this.discard();
         try {
-            await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
-            const file = await open(this.path, 'wx', 0o600);
-            await file.writeFile(this.owner).finally(() => file.close());
+            await this.create();
         } catch (error) {
-            if (systemCode(error) === 'EEXIST') return false;
-            throw error;
+            const code = systemCode(error);
+            if (code === 'EEXIST') return false;
+            if (!DISK_IS_FULL.has(code)) throw error;
+            return true; // without a lock: only sending makes room on a full disk
         }
         this.timer = setInterval(() => void this.renew(), RENEW_MS);
         this.timer.unref();
@@ -44,6 +45,19 @@ export class SpoolLock {
         if (!this.timer) return;
         this.stop();
         if (await this.isOwn()) await unlink(this.path).catch(() => undefined);
+    }
+
+    private async create(): Promise<void> {
+        await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
+        const file = await open(this.path, 'wx', 0o600);
+        try {
+            await file.writeFile(this.owner);
+        } catch (error) {
+            await unlink(this.path).catch(() => undefined);
+            throw error;
+        } finally {
+            await file.close();
+        }
     }
 
     private stop(): void {
@@ -62,7 +76,8 @@ export class SpoolLock {
 
     private async isStale(): Promise<boolean> {
         const status = await stat(this.path).catch(() => null);
-        return status !== null && Date.now() - status.mtimeMs > STALE_MS;
+        // A time in the future: the clock was set back, and the owner would have renewed the lock since.
+        return status !== null && Math.abs(Date.now() - status.mtimeMs) > STALE_MS;
     }
 
     private async discard(): Promise<void> {

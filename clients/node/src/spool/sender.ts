@@ -10,7 +10,7 @@ import type { SpoolFolder } from './folder.js';
 const AT_ONCE = 8; // hand-overs that are sent at the same time, in their order
 const FIRST_WAIT_MS = 250;
 const MAX_WAIT_MS = 5000;
-const UNAUTHORIZED_WAIT_MS = 60_000;
+const WRONG_OPTION_WAIT_MS = 60_000; // until a person has corrected the token or the URL
 const OTHER_SENDER_WAIT_MS = 1000;
 const MAX_REFUSALS = 3; // answers of an entry's own after which it is passed over in each round
 
@@ -63,13 +63,13 @@ export class SpoolSender {
 
     /** Waits until the spool is empty, at most so long; returns whether it is. */
     async flush(timeoutMs: number): Promise<boolean> {
-        const end = Date.now() + timeoutMs;
+        const end = performance.now() + timeoutMs;
         this.start();
         this.wake();
         for (;;) {
             if ((await this.folder.list()).length === 0) return true;
-            if (Date.now() >= end) return false;
-            await new Promise((resume) => setTimeout(resume, Math.min(50, end - Date.now())));
+            if (performance.now() >= end) return false;
+            await new Promise((resume) => setTimeout(resume, Math.min(50, end - performance.now())));
         }
     }
 
@@ -145,13 +145,20 @@ export class SpoolSender {
     /** What a failure means for the round. Entries that can never be sent are moved aside. */
     private async failed(name: string, entry: Entry | null, error: unknown): Promise<Stop | null> {
         if (!(error instanceof EsteiraError) || error.code === 'spool_failed') throw error;
-        if (error instanceof UnauthorizedError) {
+        if (error instanceof UnauthorizedError || error.code === 'redirected') {
             this.reportOnce(error);
             this.events.isBack();
-            return { waitMs: UNAUTHORIZED_WAIT_MS, error };
+            return { waitMs: WRONG_OPTION_WAIT_MS, error };
         }
         if (error instanceof UnavailableError) return this.unavailable(name, entry, error);
-        await this.folder.setAside(name);
+        if (!(await this.folder.has(name))) return null; // another process has sent it
+        try {
+            await this.folder.setAside(name);
+        } catch (failure) {
+            this.reportOnce(spoolFailed(failure));
+            this.refusals.set(name, MAX_REFUSALS);
+            return null;
+        }
         this.refusals.delete(name);
         this.events.report(
             new EsteiraError(error.code, `${name} was moved aside and will not be sent: ${error.message}`, error),
@@ -160,7 +167,8 @@ export class SpoolSender {
     }
 
     private unavailable(name: string, entry: Entry | null, error: UnavailableError): Stop | null {
-        const isItsOwn = error.status !== null || entry?.file !== undefined;
+        // A large file may need longer than the server or the network allow, which says nothing about the others.
+        const isItsOwn = error.status === null ? entry?.file !== undefined : error.status >= 500;
         const count = (this.refusals.get(name) ?? 0) + (isItsOwn ? 1 : 0);
         if (isItsOwn) this.refusals.set(name, count);
         if (count > MAX_REFUSALS) return null;
