@@ -9,7 +9,7 @@ from typing import Any, Required, TypedDict
 from dramatiq import Message
 from dramatiq.broker import MessageProxy
 
-from actors.redis_queue.queue import EnqueueRequest
+from actors.redis_queue.messages import EnqueueRequest
 from pipeline.models import Claim, Model, Record, Stage
 
 UNDECIDED_DELAY_MS = 5000  # before another try of a message that a bug left without a verdict

@@ -23,7 +23,8 @@ from actors.delivery import (
     stage_message,
 )
 from actors.redis_queue.finished_jobs import FinishedJobList, FinishedJobs, job_entry
-from actors.redis_queue.queue import Ack, AckAction, FetchedMessage, RedisQueue
+from actors.redis_queue.messages import Ack, AckAction, FetchedMessage
+from actors.redis_queue.queue import RedisQueue
 from pipeline.outage import Outage
 
 PUT_BACK = frozenset({"later", "back"})  # verdicts of ack.lua after which no worker has the attachment

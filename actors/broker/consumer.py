@@ -18,7 +18,8 @@ from actors.broker.decoding import Decode
 from actors.broker.prefetch import Prefetcher
 from actors.delivery import DeadLetter, HeldMessage
 from actors.middleware.pauses import PauseMiddleware
-from actors.redis_queue.queue import FetchedMessage, FetchLimits, FetchResult, PauseStateUnknownError, RedisQueue
+from actors.redis_queue.messages import FetchedMessage, FetchLimits, FetchResult, PauseStateUnknownError
+from actors.redis_queue.queue import RedisQueue
 from pipeline.errors import PipelineError
 
 DEAD_LETTER_KEPT = "kept as a dead letter"

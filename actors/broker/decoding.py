@@ -11,7 +11,7 @@ from dramatiq.errors import DecodeError
 
 from actors.delivery import Delivery, MessageArgs, PreviewJob
 from actors.redis_queue.keys import PREVIEW_QUEUE
-from actors.redis_queue.queue import FetchedMessage
+from actors.redis_queue.messages import FetchedMessage
 
 STAGE_ARGS = frozenset(MessageArgs.__annotations__)
 PREVIEW_ARGS = frozenset({"sha256", "type", "attempt"})  # see actors.redis_queue.preview_jobs

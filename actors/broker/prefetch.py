@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from actors.redis_queue.queue import FetchedMessage, FetchLimits, SessionDownloads
+from actors.redis_queue.messages import FetchedMessage, FetchLimits, SessionDownloads
 from pipeline.models import Stage
 
 MAX_DETACHED = 32  # more wait in threads: their files are on this machine's disk, and a crash costs all of them a retry

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from actors.delivery import encode_message, stage_message
-from actors.redis_queue.queue import EnqueueRequest, RedisQueue
+from actors.redis_queue.messages import EnqueueRequest
+from actors.redis_queue.queue import RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo, scheduling_of_record
 from pipeline.models import Record, Stage, Status
 

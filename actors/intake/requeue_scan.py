@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 
 from actors.intake.enqueue import request_of
-from actors.redis_queue.queue import EnqueueRequest, RedisQueue
+from actors.redis_queue.messages import EnqueueRequest
+from actors.redis_queue.queue import RedisQueue
 from pipeline.catalogue import Catalogue
 from pipeline.metrics import REQUEUED
 

@@ -7,7 +7,8 @@ from typing import Any
 from dramatiq import Message
 
 from actors.redis_queue.keys import PREVIEW_QUEUE
-from actors.redis_queue.queue import EnqueueRequest, RedisQueue
+from actors.redis_queue.messages import EnqueueRequest
+from actors.redis_queue.queue import RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo
 from pipeline.models import Record, StoredRecord
 from pipeline.services import Services

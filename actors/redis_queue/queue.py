@@ -6,22 +6,33 @@ Every script is idempotent, so a call whose answer was lost may be repeated.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from importlib import resources
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 
 from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.keys import PREVIEW_QUEUE, Keys
 from actors.redis_queue.locks import Locks
+from actors.redis_queue.messages import (
+    NO_INFO,
+    Ack,
+    AckAction,
+    EnqueueRequest,
+    FetchedMessage,
+    FetchLimits,
+    FetchResult,
+    PauseStateUnknownError,
+    encode_key,
+    fetched_message,
+)
 from actors.redis_queue.queue_stats import QueueStats
 from actors.redis_queue.scan_notes import ScanNotes
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
 from actors.redis_queue.script_runner import ScriptArg, ScriptCall, ScriptRunner
+from actors.redis_queue.script_texts import script_texts
 from pipeline.catalogue import Pause
 from pipeline.config.settings import Settings, current_settings
 from pipeline.models import Stage
@@ -30,121 +41,9 @@ from pipeline.redis_client import connect
 QUICK_TIMEOUT_S = 0.25  # how long a listener waits for Redis
 WORKER_TIMEOUT_S = 5.0  # how long a worker waits for Redis
 
-PLAIN_SCRIPTS = ("find_missing", "mark_started", "heartbeat")
-SCHEDULING_SCRIPTS = (  # these begin with scheduling.lua
-    "enqueue",
-    "fetch",
-    "held_messages",
-    "ack",
-    "reap",
-    "flush",
-    "audit",
-    "publish_pauses",
-    "remove",
-)
 PAUSES_UNKNOWN = -2  # see fetch.lua
 REMOVE_SEARCHES = 2000  # messages that remove.lua searches from either end of a session: one or two milliseconds
 WORKER_INFO_TTL_MS = 60_000  # how long `esteira workers` shows a worker that was killed
-NO_INFO = SchedulingInfo()
-
-
-class FetchedMessage(NamedTuple):
-    """A message that this worker holds now; `data` is as it was enqueued.
-
-    `delivery_id` is a fencing token: each delivery of a key has a higher one, and only the newest can be acknowledged.
-    The fetched message with the lowest `priority` runs first. `of_history`: it goes last, see `SchedulingInfo`.
-    """
-
-    key: str
-    delivery_id: int
-    crashes: int
-    queue: str
-    data: bytes
-    large: bool
-    priority: int
-    session: str = ""
-    of_history: bool = False
-
-
-class SessionDownloads(NamedTuple):
-    """How many downloads of one session a worker holds, and how many of them are of large files."""
-
-    total: int = 0
-    large: int = 0
-
-
-class FetchLimits(NamedTuple):
-    """What one fetch may return, apart from the number of messages.
-
-    `large` is the number of messages of large files (None: any number). `per_session` is how many downloads of one
-    session all workers together may hold, `per_session_here` how many this worker, and `large_per_session_here` how
-    many large ones among these (0: any number). `history` is the number of messages of the history (None: any number).
-    `downloads` are those that it has already, by session.
-    """
-
-    large: int | None = None
-    per_session: int = 0
-    per_session_here: int = 0
-    large_per_session_here: int = 0
-    history: int | None = None
-    downloads: Mapping[str, SessionDownloads] = MappingProxyType({})
-
-
-class FetchResult(NamedTuple):
-    """The result of a fetch.
-
-    `next_due_s` are the seconds until the next delayed message is due, None without one. `limited` says whether a
-    session was at a limit of its downloads, so that it may get more when some of them have ended.
-    """
-
-    next_due_s: float | None
-    messages: list[FetchedMessage]
-    limited: bool = False
-
-
-class PauseStateUnknownError(Exception):
-    """Raised by a fetch from a Redis to which the pauses were not published yet, as after a wipe."""
-
-
-class EnqueueRequest(NamedTuple):
-    """A message to enqueue, unless its key is in the queue already."""
-
-    key: str
-    queue: str
-    message: bytes
-    scheduling: SchedulingInfo = NO_INFO
-    delay_ms: int = 0
-
-
-class AckAction(NamedTuple):
-    """What happens to an acknowledged message; `verdict` is the word that ack.lua expects for a verdict.
-
-    | actors/delivery.py | ack.lua |
-    |---|---|
-    | NextStage | next; later, if it has a delay |
-    | Retry | later |
-    | Requeue | back |
-    | Finished | done; dead, if the attachment failed |
-    | DeadLetter | dead |
-    """
-
-    verdict: str
-    queue: str
-    message: bytes = b""
-    delay_ms: int = 0
-
-
-class Ack(NamedTuple):
-    """The acknowledgement of one delivery, with its entry in a list of finished jobs.
-
-    `preview_job` is enqueued in the preview queue in the same round trip; it may get lost where the rest does not.
-    """
-
-    key: str
-    delivery_id: int
-    action: AckAction
-    finished_job: tuple[FinishedJobList, str] | None = None
-    preview_job: EnqueueRequest | None = None
 
 
 class RedisQueue:
@@ -167,7 +66,7 @@ class RedisQueue:
         self.size_classes = size_classes or SizeClasses()
         self._common_keys = self.keys.common
         self._common_args = (",".join(self.queues), self.keys.channel, self.keys.prefix)
-        self._scripts = ScriptRunner(client, _script_texts())
+        self._scripts = ScriptRunner(client, script_texts())
 
     @cached_property
     def preview_queue(self) -> RedisQueue:
@@ -219,7 +118,7 @@ class RedisQueue:
             PauseStateUnknownError: with `require_pause_state`, if this Redis does not know what is paused.
         """
         large = count if limits.large is None else limits.large
-        downloads = [word for name, numbers in limits.downloads.items() for word in (_encode_key(name), *numbers)]
+        downloads = [word for name, numbers in limits.downloads.items() for word in (encode_key(name), *numbers)]
         keys = [self.keys.workers, self.keys.held(worker)]
         args: list[ScriptArg] = [worker, count, large, int(require_pause_state)]
         args += [limits.per_session, limits.per_session_here, limits.large_per_session_here]
@@ -228,16 +127,16 @@ class RedisQueue:
         due_ms, limited, *rows = self._run(self._call("fetch", keys, args))
         if due_ms == PAUSES_UNKNOWN:
             raise PauseStateUnknownError
-        messages = [_fetched_message(row) for row in rows]
+        messages = [fetched_message(row) for row in rows]
         return FetchResult(due_ms / 1000 if due_ms >= 0 else None, messages, bool(limited))
 
     def held_messages(self, worker: str) -> list[FetchedMessage]:
         """All messages that a worker holds."""
-        return [_fetched_message(row) for row in self._run(self._call("held_messages", [self.keys.held(worker)], []))]
+        return [fetched_message(row) for row in self._run(self._call("held_messages", [self.keys.held(worker)], []))]
 
     def mark_started(self, worker: str, key: str, delivery_id: int) -> bool:
         """Records the start of a message that has crashes; False if the delivery is not held any more."""
-        return bool(self._scripts.run("mark_started", [self.keys.held(worker)], [_encode_key(key), delivery_id]))
+        return bool(self._scripts.run("mark_started", [self.keys.held(worker)], [encode_key(key), delivery_id]))
 
     def ack(
         self,
@@ -270,7 +169,7 @@ class RedisQueue:
 
     def remove(self, key: str) -> bool:
         """Removes a waiting or delayed message; False if a worker holds it or it is too deep in its session's line."""
-        return bool(self._run(self._call("remove", [], [_encode_key(key), REMOVE_SEARCHES])))
+        return bool(self._run(self._call("remove", [], [encode_key(key), REMOVE_SEARCHES])))
 
     def find_missing(self, keys: Sequence[str]) -> list[str]:
         """The keys that are not in the queue."""
@@ -340,7 +239,7 @@ class RedisQueue:
             args += job_list.limits
         for key, delivery_id, action, finished_job, _ in acks:
             list_and_entry = (numbers[finished_job[0].name], finished_job[1]) if finished_job else (0, "")
-            args += (_encode_key(key), delivery_id, action.verdict, action.message, action.delay_ms, action.queue)
+            args += (encode_key(key), delivery_id, action.verdict, action.message, action.delay_ms, action.queue)
             args += list_and_entry
         return self._call("ack", keys, args)
 
@@ -360,38 +259,3 @@ def shared_queue() -> RedisQueue:
 @lru_cache(maxsize=1)
 def _queue_of(_pid: int) -> RedisQueue:
     return open_queue(current_settings())
-
-
-@lru_cache(maxsize=1)
-def _script_texts() -> dict[str, str]:
-    scheduling = _script_text("scheduling")
-    plain = {name: _script_text(name) for name in PLAIN_SCRIPTS}
-    return plain | {name: scheduling + _script_text(name) for name in SCHEDULING_SCRIPTS}
-
-
-def _script_text(name: str) -> str:
-    return (resources.files("actors.redis_queue") / "lua" / f"{name}.lua").read_text()
-
-
-def _fetched_message(row: list[Any]) -> FetchedMessage:
-    key, delivery_id, crashes, queue, data, size_class, priority, session, of_history = row
-    return FetchedMessage(
-        key=_decode(key),
-        delivery_id=int(delivery_id),
-        crashes=int(crashes),
-        queue=queue.decode(),
-        data=data,
-        large=bool(size_class),
-        priority=int(priority),
-        of_history=bool(of_history),
-        session=_decode(session),
-    )
-
-
-def _encode_key(key: str) -> bytes:
-    """A key as in Redis. Foreign keys are not always UTF-8, and must be nameable to be removed."""
-    return key.encode("utf-8", "surrogateescape")
-
-
-def _decode(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")

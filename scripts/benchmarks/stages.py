@@ -19,7 +19,8 @@ from actors.execution.claims import CLAIM_REGISTRY
 from actors.execution.executor import Task, run_steps
 from actors.hook import Hook
 from actors.redis_queue.finished_jobs import FinishedJobs, job_entry
-from actors.redis_queue.queue import QUICK_TIMEOUT_S, Ack, AckAction, FetchedMessage, open_queue
+from actors.redis_queue.messages import Ack, AckAction, FetchedMessage
+from actors.redis_queue.queue import QUICK_TIMEOUT_S, open_queue
 from esteira.cli.output import examples
 from pipeline.config.settings import load_settings
 from pipeline.models import Claim, Model, Record, Stage, parse_attachment

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from actors.redis_queue.queue import AckAction, RedisQueue
+from actors.redis_queue.messages import AckAction
+from actors.redis_queue.queue import RedisQueue
 from pipeline.models import Stage, Status
 from pipeline.redis_client import connect
 from tests.support.media_server import MediaServer

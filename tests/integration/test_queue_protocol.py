@@ -19,18 +19,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.keys import SIZE_CLASSES
-from actors.redis_queue.queue import (
-    Ack,
-    AckAction,
-    FetchedMessage,
-    FetchLimits,
-    PauseStateUnknownError,
-    RedisQueue,
-    connect,
-)
+from actors.redis_queue.messages import Ack, AckAction, FetchedMessage, FetchLimits, PauseStateUnknownError
+from actors.redis_queue.queue import RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
 from pipeline.catalogue.pauses import Pause
 from pipeline.config.job_retention import JobRetention
+from pipeline.redis_client import connect
 from tests.support.finished_jobs import finished_jobs
 from tests.support.valkey import ValkeyServer
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from actors.broker.prefetch import MAX_DETACHED, Prefetcher, PrefetchLimits
-from actors.redis_queue.queue import FetchedMessage
+from actors.redis_queue.messages import FetchedMessage
 
 NEVER = float("inf")
 

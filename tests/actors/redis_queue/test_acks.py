@@ -9,7 +9,8 @@ import redis
 
 from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.keys import PREVIEW_QUEUE
-from actors.redis_queue.queue import Ack, AckAction, EnqueueRequest, FetchedMessage, RedisQueue
+from actors.redis_queue.messages import Ack, AckAction, EnqueueRequest, FetchedMessage
+from actors.redis_queue.queue import RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo
 from pipeline.config.job_retention import JobRetention
 from pipeline.models import Stage

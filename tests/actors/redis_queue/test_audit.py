@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from actors.redis_queue.queue import AckAction, RedisQueue
+from actors.redis_queue.messages import AckAction
+from actors.redis_queue.queue import RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo
 from pipeline.models import Stage
 from pipeline.redis_client import connect

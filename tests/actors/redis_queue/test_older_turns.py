@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from actors.redis_queue.queue import AckAction, FetchedMessage, RedisQueue
+from actors.redis_queue.messages import AckAction, FetchedMessage
+from actors.redis_queue.queue import RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo
 from pipeline.catalogue.pauses import Pause
 from pipeline.models import Stage

@@ -6,7 +6,8 @@ import pytest
 import redis
 
 from actors.redis_queue.keys import PREVIEW_QUEUE
-from actors.redis_queue.queue import AckAction, EnqueueRequest, RedisQueue
+from actors.redis_queue.messages import AckAction, EnqueueRequest
+from actors.redis_queue.queue import RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo
 from pipeline.models import Stage
 from pipeline.redis_client import connect

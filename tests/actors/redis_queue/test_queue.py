@@ -8,7 +8,8 @@ import time
 import pytest
 
 from actors.redis_queue.finished_jobs import FinishedJobList
-from actors.redis_queue.queue import AckAction, EnqueueRequest, RedisQueue
+from actors.redis_queue.messages import AckAction, EnqueueRequest
+from actors.redis_queue.queue import RedisQueue
 from pipeline.config.job_retention import JobRetention
 from pipeline.models import Stage
 from pipeline.redis_client import connect

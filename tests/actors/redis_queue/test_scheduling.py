@@ -10,18 +10,12 @@ from typing import Any
 
 import pytest
 
-from actors.redis_queue.queue import (
-    AckAction,
-    FetchedMessage,
-    FetchLimits,
-    FetchResult,
-    RedisQueue,
-    SessionDownloads,
-    connect,
-)
+from actors.redis_queue.messages import AckAction, FetchedMessage, FetchLimits, FetchResult, SessionDownloads
+from actors.redis_queue.queue import RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses, scheduling_of
 from pipeline.catalogue.pauses import Pause
 from pipeline.models import Attachment, Stage
+from pipeline.redis_client import connect
 from tests.support.valkey import ValkeyServer, free_port, running_valkey
 
 QUEUES = [stage.value for stage in Stage]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from actors.redis_queue.queue import AckAction
+from actors.redis_queue.messages import AckAction
 from pipeline.models import Record, Status
 from tests.support.catalogues import claimed, failure, finished, mark_stored, stored
 from tests.support.gateway_servers import WhatsAppServer
