@@ -169,6 +169,8 @@ def is_localhost(host: str) -> bool:
 def names_this_machine(target: Target) -> bool:
     """Whether a URL leads to this machine whatever a name server answers: a loopback address, or `localhost`."""
     address = ip_address(target.host)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:  # loopback for Python 3.13, not for 3.11
+        return False
     return address.is_loopback if address else is_localhost(target.host)
 
 
