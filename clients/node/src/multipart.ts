@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { PIECE, fileStream } from './spool/files.js';
-import type { Bytes } from './messages/index.js';
+import type { Bytes } from './messages/form.js';
 
 export interface Form {
     contentType: string;

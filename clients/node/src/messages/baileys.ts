@@ -3,7 +3,7 @@
 import { MessageError } from '../errors.js';
 import { attachmentId } from './ids.js';
 import { isObject, plain } from './plain.js';
-import type { MessageForm } from './index.js';
+import type { MessageForm } from './form.js';
 
 /** Contents that have no file. Every other content goes to the server, which knows all wrappers. */
 const WITHOUT_MEDIA = new Set([

@@ -3,7 +3,7 @@
 import { MessageError } from '../errors.js';
 import { attachmentId } from './ids.js';
 import { plain } from './plain.js';
-import type { Bytes, MessageForm } from './index.js';
+import type { Bytes, MessageForm } from './form.js';
 
 /** The fields of an attachment. One of url, data, file and direct_path is needed. */
 export interface GenericMessage {

@@ -2,7 +2,7 @@
 
 import { wppconnect } from './wppconnect.js';
 import { webHandOver } from './webForm.js';
-import type { MessageForm } from './index.js';
+import type { MessageForm } from './form.js';
 
 export const venom: MessageForm = {
     matches: (msg) => 'isOnline' in msg && wppconnect.matches(msg),

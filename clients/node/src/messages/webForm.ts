@@ -3,7 +3,7 @@
 import { MessageError } from '../errors.js';
 import { attachmentId, messageIdentity } from './ids.js';
 import { isObject, plain } from './plain.js';
-import type { HandOver, WithoutMedia } from './index.js';
+import type { HandOver, WithoutMedia } from './form.js';
 
 const PATH = '/hooks/wppconnect';
 const GATEWAY = 'wppconnect';

@@ -2,7 +2,7 @@
 
 import { isObject } from './plain.js';
 import { webHandOver } from './webForm.js';
-import type { MessageForm } from './index.js';
+import type { MessageForm } from './form.js';
 
 export const wppconnect: MessageForm = {
     matches: (msg) => (typeof msg['id'] === 'string' || isObject(msg['id'])) && typeof msg['type'] === 'string',

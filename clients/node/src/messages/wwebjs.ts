@@ -2,7 +2,7 @@
 
 import { isObject } from './plain.js';
 import { webHandOver } from './webForm.js';
-import type { MessageForm } from './index.js';
+import type { MessageForm } from './form.js';
 
 export const wwebjs: MessageForm = {
     matches: (msg) => isObject(msg['_data']),

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { MessageError, systemCode } from '../errors.js';
-import type { Bytes } from '../messages/index.js';
+import type { Bytes } from '../messages/form.js';
 
 export const PIECE = 256 * 1024;
 const TOO_MANY_FILES = new Set(['EMFILE', 'ENFILE']); // says nothing about the file

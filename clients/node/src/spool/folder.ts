@@ -12,7 +12,7 @@ import { MessageError, SpoolError, SpoolFullError, systemCode } from '../errors.
 import { Places } from '../places.js';
 import { checkedEntry } from './entry.js';
 import { exists, ignoreMissing, sizeOf, sizeOfFiles, syncFolder, unlinkIfThere, writeBytes } from './files.js';
-import type { HandOver } from '../messages/index.js';
+import type { HandOver } from '../messages/form.js';
 import type { SpoolSettings } from '../options.js';
 import type { Entry } from './entry.js';
 
