@@ -11,21 +11,18 @@ from esteira.collisions import require_own
 require_own("pipeline")  # before the imports of it
 
 import os
-import threading
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
 
 import structlog
 
+from actors.execution.fallback import InlineFallback
 from actors.intake.circuit_breaker import CircuitBreaker, RedisUnavailableError
-from actors.intake.enqueue import enqueue_record, enqueue_stage, stage_to_enqueue
+from actors.intake.enqueue import enqueue_stage
 from actors.intake.ignored_counts import SelfFlushingCounter
+from actors.intake.receipt import Receipt, StartInBackground
 from actors.intake.recording import has_bytes, record_attachment
 from actors.intake.return_scan import ReturnScans, scan_after_return
 from actors.intake.spool_hand_over import SpoolHandOver
@@ -39,35 +36,18 @@ from actors.redis_queue.scheduling import SchedulingInfo, scheduling_of
 from pipeline.config.intake_rules import refusing_rule
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import RetryableError
-from pipeline.extras import install_command, is_installed
+from pipeline.extras import is_installed
 from pipeline.intake_services import IntakeServices, open_intake_services
 from pipeline.intake_spool import open_spool
-from pipeline.models import Accepted, Attachment, Record, Stage, Status
+from pipeline.models import Accepted, Attachment, Stage, Status
 from pipeline.outage import Outage
 from pipeline.redis_client import on_move
 
+__all__ = ["Hook", "Receipt", "StartInBackground", "hook", "process_media"]
+
 CATALOGUE_WAIT_S = 1.5  # how long a listener waits for a locked catalogue; then it has to hand over again later
 
-# Starts a function in another thread and returns True at once; False if it cannot.
-StartInBackground = Callable[[Callable[[], object]], bool]
-
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """The result of handing over an attachment.
-
-    `mode` is "queued"; "inline": the five steps have run in the caller's thread; "spooled": it is enqueued as soon as
-    Redis is back, unless it is processed in the background; "deferred": it is in the intake spool, and recorded as soon
-    as the catalogue is back; "duplicate": it was handed over before; or "ignored": the rule of INTAKE_RULES with the
-    number `rule` refuses it, and nothing was recorded, so that `status` is None.
-    """
-
-    id: str
-    mode: Literal["queued", "inline", "spooled", "deferred", "duplicate", "ignored"]
-    status: Status | None
-    rule: int | None = None
 
 
 class Hook:
@@ -84,8 +64,7 @@ class Hook:
         on_move(queue.client, self._return_scans.signal)  # after a failover, it may lack the last messages
         self._rules = services.settings.intake_rules
         self._ignored = SelfFlushingCounter(services.catalogue)
-        self._run_inline = _inline_runner(services)
-        self._fallback_slots = threading.Semaphore(services.settings.fallback_concurrency)
+        self._fallback = InlineFallback(services, queue, self.breaker)
         self._hand_over, self._spooled = self._open_spool()
 
     def accept(
@@ -127,7 +106,7 @@ class Hook:
         if attachment.from_history or self._is_paused(attachment.session):
             log.warning("attachment spooled", id=accepted.id, reason="history" if attachment.from_history else "paused")
             return Receipt(accepted.id, "spooled", accepted.status)
-        return self._run_without_queue(accepted, aside)
+        return self._fallback.run(accepted, aside)
 
     def _record(self, attachment: Attachment, file: Path | None, timer: PhaseTimer) -> Accepted | None:
         """Records the attachment in the catalogue; None if it waits in the intake spool instead."""
@@ -203,44 +182,6 @@ class Hook:
         except RetryableError:  # unknown, so the attachment is left to the workers
             return True
 
-    def _run_without_queue(self, accepted: Accepted, aside: StartInBackground | None) -> Receipt:
-        if self._run_inline is None or not self._fallback_slots.acquire(blocking=False):
-            log.warning("attachment spooled", id=accepted.id)
-            return Receipt(accepted.id, "spooled", accepted.status)
-        if aside is not None:
-            started = aside(partial(self._run_in_slot, accepted.id))
-            if not started:
-                self._fallback_slots.release()
-            event = "attachment processed in the background" if started else "attachment spooled"
-            log.warning(event, id=accepted.id)
-            return Receipt(accepted.id, "spooled", accepted.status)
-        record = self._run_in_slot(accepted.id)
-        finished = record is not None and record.finished_at is not None
-        status = record.status if record else accepted.status
-        return Receipt(accepted.id, "inline" if finished else "spooled", status)
-
-    def _run_in_slot(self, media_id: str) -> Record | None:
-        try:
-            self.services.catalogue.increment("fallbacks")
-            assert self._run_inline is not None
-            record = self._run_inline(media_id)
-            if record is not None and record.finished_at is None:
-                self._leave_to_workers(record)
-            return record
-        except Exception as error:  # the listener's edge: the attachment is recorded, and a worker will process it
-            log.exception("fallback failed", id=media_id, consequence="left to the workers")
-            report_error(error, {"id": media_id})
-            return None
-        finally:
-            self._fallback_slots.release()
-
-    def _leave_to_workers(self, record: Record) -> None:
-        """Enqueues the next attempt of an attachment. If Redis is away, the scan after its return does."""
-        delay_ms = self.services.settings.media_backoff_ms
-        enqueue = partial(enqueue_record, self.queue, record, stage_to_enqueue(record), delay_ms=delay_ms)
-        with suppress(RedisUnavailableError):
-            self.breaker.call(enqueue)
-
 
 def process_media(
     attachment: Attachment,
@@ -288,17 +229,3 @@ def _open_services(settings: Settings) -> IntakeServices:
     build_services = import_module("pipeline.services").build_services
     services: IntakeServices = build_services(settings, durable=settings.intake_sync, wait_s=CATALOGUE_WAIT_S)
     return services
-
-
-def _inline_runner(services: IntakeServices) -> Callable[[str], Record | None] | None:
-    """The function that runs the five steps of an attachment in this process; None if the fallback is to spool."""
-    if services.settings.fallback == "spool":
-        return None
-    if not is_installed("worker"):
-        log.warning(
-            "FALLBACK=sync needs the extra `worker`, which is not installed",
-            consequence="while Redis is away, attachments are spooled",
-            remedy=f"set FALLBACK=spool, or {install_command('worker')}",
-        )
-        return None
-    return partial(import_module("actors.execution.inline").run_inline, services)
