@@ -98,12 +98,15 @@ def test_damaged_entry_is_recognized(folder: Path, content: bytes) -> None:
 def test_leftovers_of_killed_processes_are_removed(folder: Path) -> None:
     spool = Spool(SpoolOptions(folder))
     name = spool.store(hand_over_of({"message_id": "m1"}, "shop", b"bytes"))
-    for leftover in ("1.json.tmp", "2.bin"):
+    killed = "1796125205099-661ec711-00000"
+    others = ["config.json", "firmware.bin", "draft.tmp"]
+    for leftover in (f"{killed}1.json.tmp", f"{killed}2.bin.tmp", f"{killed}3.bin", "lock-661ec711.tmp", *others):
         (folder / leftover).write_text("")
         os.utime(folder / leftover, (time.time() - 7200,) * 2)
     os.utime(folder / f"{name[:-5]}.bin", (time.time() - 7200,) * 2)
     spool.remove_leftovers()
-    assert sorted(path.name for path in folder.iterdir()) == sorted([f"{name[:-5]}.bin", name, "aside"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([f"{name[:-5]}.bin", name, "aside", *others])
+    assert spool.names() == [name]
 
 
 def test_one_of_several_processes_has_the_lock(folder: Path) -> None:

@@ -32,6 +32,8 @@ def test_verify_accepts_one_of_several_signatures_and_secrets() -> None:
     headers = signed()
     headers["Webhook-Signature"] = "v1,AAAA v2,BBBB " + headers["Webhook-Signature"]
     assert verify(headers, BODY, [OLD, SECRET])
+    assert verify(headers, BODY, f"{OLD}, {SECRET}"), "the setting, with two secrets"
+    assert verify(headers, BODY, SECRET.rstrip("=")), "the server takes it without padding too"
 
 
 @pytest.mark.parametrize(

@@ -127,23 +127,15 @@ class AsyncClient:
         sent = hand_over_of(message, session, file, form)
         if isinstance(sent, WithoutMedia):
             return ignored_receipt(sent.message_id)
-        if self._spool and self._backoff.is_away:
-            away = UnavailableError("the server is away", code=self._backoff.reason)
+        error: EsteiraError
+        is_known_away = self._spool is not None and self._backoff.is_away
+        if is_known_away:
+            error = UnavailableError("the server is away", code=self._backoff.reason)
         else:
             try:
-                receipt = await self._opened_transport().hand_over(sent, within_s=self._timeout)
-            except UnavailableError as error:
-                self._backoff.fail(error.code, at_least_s=error.retry_after)
-                away = error
-            else:
-                self._noted_success()
-                return receipt
-        return await self._without_server(message, session, sent, away)
-
-    async def _without_server(
-        self, message: Message, session: str | None, sent: HandOver, away: UnavailableError
-    ) -> Receipt:
-        error: EsteiraError = away
+                return await self._ask(sent)
+            except UnavailableError as away:
+                error = away
         if self._spool and self._sender:
             try:
                 await asyncio.to_thread(self._spool.store, sent)
@@ -151,19 +143,33 @@ class AsyncClient:
                 error = spool_error
             else:
                 self._sender.wake()
-                return spooled_receipt(sent, away.code)
+                return spooled_receipt(sent, error.code)
+            if is_known_away:  # it may have answered again since
+                with contextlib.suppress(UnavailableError):
+                    return await self._ask(sent)
+        return await self._fall_back(message, session, sent, error)
+
+    async def _ask(self, sent: HandOver) -> Receipt:
+        """Sends a hand-over, and notes whether the server is away."""
+        try:
+            receipt = await self._opened_transport().hand_over(sent, within_s=self._timeout)
+        except UnavailableError as error:
+            if not self._backoff.is_away:
+                self._backoff.fail(error.code, at_least_s=error.retry_after)
+            raise
+        was_waiting = self._backoff.remaining_s > 0
+        self._backoff.succeed()
+        if was_waiting and self._sender:
+            self._sender.wake()
+        return receipt
+
+    async def _fall_back(self, message: Message, session: str | None, sent: HandOver, error: EsteiraError) -> Receipt:
         if self._fallback is None:
             raise error
         result = self._fallback(message, session, error)
         if inspect.isawaitable(result):
             result = await result
         return fallback_receipt(sent, error.code, result)
-
-    def _noted_success(self) -> None:
-        was_waiting = self._backoff.remaining_s > 0
-        self._backoff.succeed()
-        if was_waiting and self._sender:
-            self._sender.wake()
 
     async def flush(self, within_s: float) -> bool:
         """Waits for the spool to be sent, at most so many seconds; whether it is empty."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import time
 
-FIRST_S, LONGEST_S = 0.25, 15.0
-UNAUTHORIZED_S = 60.0  # after 401 or 403: a person has to correct the token
+FIRST_S, LONGEST_S = 0.25, 5.0
+WRONG_OPTION_S = 60.0  # until a person has corrected the token or the URL
 KNOWN_FOR_S = 2.0  # beyond the next attempt of the sender, a hand-over tries the server itself again
 
 

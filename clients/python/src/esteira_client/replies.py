@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from esteira_client.errors import REFUSALS, EsteiraError, RefusedError, UnavailableError
@@ -30,7 +32,7 @@ def receipt_of(reply: Any, status: int, sent: HandOver) -> Receipt:
     if not attachments:
         return ignored_receipt(sent.message_id)
     first = attachments[0]
-    return Receipt("accepted", first.id, first.message_id or sent.message_id, first.status, attachments)
+    return Receipt("accepted", first.id, sent.message_id, first.status, attachments)
 
 
 def spooled_receipt(sent: HandOver, reason: str) -> Receipt:
@@ -60,7 +62,7 @@ def json_of(status: int, headers: Mapping[str, str], content: bytes) -> Any:
         raise error_of(status, headers, content)
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise bad_reply(status) from None
 
 
@@ -83,13 +85,21 @@ def bad_reply(status: int) -> UnavailableError:
 
 
 def retry_after_s(value: str | None) -> float | None:
-    """The seconds of a Retry-After, at most MAX_RETRY_AFTER_S; None if there are none. Dates are not read."""
-    return min(float(value), MAX_RETRY_AFTER_S) if value and value.isascii() and value.isdecimal() else None
+    """The seconds of a Retry-After, which may also be a date, at most MAX_RETRY_AFTER_S; None if there are none."""
+    if not value:
+        return None
+    if value.isascii() and value.isdecimal():
+        return min(float(value), MAX_RETRY_AFTER_S)
+    try:
+        until = parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(until - time.time(), 0.0), MAX_RETRY_AFTER_S)
 
 
 def _error_body(content: bytes) -> tuple[str | None, str | None]:
     try:
         error = json.loads(content)["error"]
         return str(error["code"]), str(error["message"])
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, TypeError, LookupError, RecursionError):
         return None, None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import threading
 import time
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from esteira_client.errors import OptionError, SpoolError, SpoolFullError
-from esteira_client.messages import HandOver
+from esteira_client.messages import HandOver, file_error
 
 VERSION = 1
-ENTRY = "*.json"
+ENTRY = re.compile(r"\d{13}-[0-9a-f]{8}-\d{6}\.json")
+LEFTOVER = re.compile(r"\d{13}-[0-9a-f]{8}-\d{6}\.(?:json\.tmp|bin|bin\.tmp)|lock[.-][0-9a-f]{8}\.tmp")
+HOOK = re.compile(r"/hooks/[a-z]+")
 MAX_ASIDE = 1000  # entries in the folder `aside`
 USAGE_TTL_S = 1.0  # after which the folder is measured again, because other processes write to it
 LEFTOVER_S = 3600.0  # age of a `.tmp`, or of bytes without an entry, that a killed process has left
@@ -66,6 +69,7 @@ class Spool:
         self._process = secrets.token_hex(4)
         self._pid = os.getpid()
         self._counter = 0
+        self._last_ms = 0  # names keep their order although the clock is set back
         self._usage = _Usage(0, 0)
         self._measured_at = float("-inf")
 
@@ -74,6 +78,7 @@ class Spool:
 
         Raises:
             SpoolFullError: a limit is reached.
+            MessageError: there is no file to read.
             SpoolError: `spool_failed`: the disk is full, or the folder cannot be written.
         """
         try:
@@ -85,10 +90,10 @@ class Spool:
 
     def names(self) -> list[str]:
         """The names of the entries, the oldest first; empty if there is no folder."""
-        return sorted(path.name for path in self.folder.glob(ENTRY))
+        return sorted(_names_in(self.folder, ENTRY))
 
     def is_empty(self) -> bool:
-        return next(self.folder.glob(ENTRY), None) is None
+        return next(_names_in(self.folder, ENTRY), None) is None
 
     def has(self, name: str) -> bool:
         return (self.folder / name).exists()
@@ -97,17 +102,18 @@ class Spool:
         """The entry; None if another process has sent it.
 
         Raises:
-            SpoolError: `spool_damaged`; `spool_failed`: it cannot be read.
+            SpoolError: `spool_damaged`.
+            OSError: the disk or the system fails, which says nothing about the entry.
         """
         try:
             content = (self.folder / name).read_bytes()
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise SpoolError(f"{name} cannot be read: {error.strerror}", code="spool_failed") from None
+        except (IsADirectoryError, PermissionError) as error:
+            raise SpoolError(f"{name} cannot be read: {error.strerror}", code="spool_damaged") from None
         try:
             return self._parsed(name, json.loads(content))
-        except (ValueError, TypeError, LookupError):
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
             raise SpoolError(f"the spool's entry {name} is damaged", code="spool_damaged") from None
 
     def is_expired(self, entry: Entry) -> bool:
@@ -125,14 +131,14 @@ class Spool:
         for part in (_bytes_name(name), name):
             with contextlib.suppress(FileNotFoundError):
                 (self.folder / part).rename(self.aside / part)
-        for old in sorted(path.name for path in self.aside.glob(ENTRY))[:-MAX_ASIDE]:
+        for old in sorted(_names_in(self.aside, ENTRY))[:-MAX_ASIDE]:
             for part in (old, _bytes_name(old)):
                 (self.aside / part).unlink(missing_ok=True)
 
     def remove_leftovers(self) -> None:
         """Deletes what killed processes have left: unfinished files, and bytes whose entry does not exist."""
         before = time.time() - LEFTOVER_S
-        for path in [*self.folder.glob("*.tmp"), *self.folder.glob("*.bin")]:
+        for path in [self.folder / name for name in _names_in(self.folder, LEFTOVER)]:
             with contextlib.suppress(FileNotFoundError):
                 if not path.with_suffix(".json").exists() and path.stat().st_mtime < before:
                     path.unlink()
@@ -142,12 +148,13 @@ class Spool:
         self.aside.mkdir(mode=0o700, exist_ok=True)
 
     def _store(self, sent: HandOver) -> str:
-        name, now = self._next_name(), time.time()
-        size = sent.size
-        content = _content_of(sent, name, size, now)
+        name, size = self._next_name(), sent.size
+        content = _content_of(sent, name, size)
         self._check_limits(len(content) + size)
         if sent.file is not None:
             self._write(_bytes_name(name), _chunks_of(sent.file))
+            size = (self.folder / _bytes_name(name)).stat().st_size  # a file may have grown meanwhile
+            content = _content_of(sent, name, size)
         self._write(name, iter([content]))
         self._usage = _Usage(self._usage.entries + 1, self._usage.size + len(content) + size)
         return name
@@ -156,7 +163,8 @@ class Spool:
         if self._pid != os.getpid():  # after a fork
             self._process, self._pid = secrets.token_hex(4), os.getpid()
         self._counter = (self._counter + 1) % 1_000_000
-        return f"{int(time.time() * 1000):013d}-{self._process}-{self._counter:06d}.json"
+        self._last_ms = max(self._last_ms, int(time.time() * 1000))
+        return f"{self._last_ms:013d}-{self._process}-{self._counter:06d}.json"
 
     def _check_limits(self, size: int) -> None:
         if time.monotonic() - self._measured_at > USAGE_TTL_S:
@@ -183,14 +191,14 @@ class Spool:
             raise
 
     def _parsed(self, name: str, fields: Any) -> Entry:
-        if fields["v"] != VERSION or not str(fields["path"]).startswith("/hooks/"):
+        if fields["v"] != VERSION or not HOOK.fullmatch(fields["path"]):
             raise ValueError(name)
         known, at = (str(fields["id"]), str(fields["message_id"])), float(fields["at"]) / 1000
         if "file" not in fields:
             return Entry(name, HandOver(fields["path"], dict(fields["body"]), *known), at)
         file = fields["file"]
-        path = self.folder / Path(file["name"]).name
-        if not path.exists() or path.stat().st_size != file["size"]:
+        path = self.folder / _bytes_name(name)
+        if file["name"] != path.name or not path.exists() or path.stat().st_size != file["size"]:
             raise ValueError(name)
         form = HandOver(fields["path"], dict(fields["fields"]), *known, path)
         named: dict[str, Any] = {key: str(file[key]) for key in ("filename", "mimetype") if file.get(key)}
@@ -209,13 +217,13 @@ def _measured(*folders: Path) -> _Usage:
         for item in os.scandir(folder):
             with contextlib.suppress(FileNotFoundError):
                 size += item.stat().st_size if item.is_file() else 0
-                entries += index == 0 and item.name.endswith(".json")
+                entries += index == 0 and ENTRY.fullmatch(item.name) is not None
     return _Usage(entries, size)
 
 
-def _content_of(sent: HandOver, name: str, size: int, now: float) -> bytes:
+def _content_of(sent: HandOver, name: str, size: int) -> bytes:
     fields: dict[str, Any] = {"v": VERSION, "path": sent.path, "id": sent.id, "message_id": sent.message_id}
-    fields["at"] = int(now * 1000)
+    fields["at"] = int(name[:13])
     if sent.file is None:
         return json.dumps(fields)[:-1].encode() + b', "body": ' + sent.json + b"}"
     file = {"name": _bytes_name(name), "size": size, "filename": sent.filename, "mimetype": sent.mimetype}
@@ -226,9 +234,18 @@ def _chunks_of(file: bytes | Path) -> Iterator[bytes]:
     if isinstance(file, bytes):
         yield file
         return
-    with file.open("rb") as source:
+    try:
+        source = file.open("rb")
+    except (FileNotFoundError, PermissionError) as error:
+        raise file_error(error) from None
+    with source:
         while chunk := source.read(CHUNK_BYTES):
             yield chunk
+
+
+def _names_in(folder: Path, pattern: re.Pattern[str]) -> Iterator[str]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as items:
+        yield from (item.name for item in items if pattern.fullmatch(item.name))
 
 
 def _bytes_name(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 RENEW_S = 2.0
 STALE_S = 10.0  # without a renewal: its process is dead, or hangs
+DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class SpoolLock:
@@ -20,16 +22,22 @@ class SpoolLock:
         self._mark = ""
 
     def acquire(self) -> bool:
-        """Takes the lock if it is free or stale; true if this process has it now."""
+        """Takes the lock if it is free or stale; true if this process may send now."""
         if self._mark and self.renew():
             return True
         try:
-            if time.time() - self._path.stat().st_mtime > STALE_S:
+            # A time in the future: the clock was set back, and the owner would have renewed the lock since.
+            if abs(time.time() - self._path.stat().st_mtime) > STALE_S:
                 self._take_away()
         except FileNotFoundError:
             if not self._path.parent.is_dir():
                 return False
-        return self._create()
+        try:
+            return self._create()
+        except OSError as error:
+            if error.errno not in DISK_IS_FULL:
+                raise
+            return True  # without a lock: only sending makes room on a full disk
 
     def renew(self) -> bool:
         """Renews the lock; false if another process has taken it over, because this one hung."""
@@ -60,7 +68,11 @@ class SpoolLock:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             return False
-        with os.fdopen(descriptor, "w") as out:
-            out.write(mark)
+        try:
+            with os.fdopen(descriptor, "w") as out:
+                out.write(mark)
+        except OSError:
+            self._path.unlink(missing_ok=True)
+            raise
         self._mark = mark
         return True

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
 
-from esteira_client.backoff import UNAUTHORIZED_S, Backoff
+from esteira_client.backoff import WRONG_OPTION_S, Backoff
 from esteira_client.errors import EsteiraError, MessageError, SpoolError, UnauthorizedError, UnavailableError
 from esteira_client.spool import Entry, Spool
 from esteira_client.spool_lock import RENEW_S, SpoolLock
@@ -21,7 +21,7 @@ OnError = Callable[[EsteiraError, str | None], None]
 SEND_TIMEOUT_S = 10.0
 SLOWEST_BYTES_PER_S = 256_000  # of an upload, in addition to SEND_TIMEOUT_S
 IDLE_S = 2.0  # between two looks into a folder that other processes may fill, or whose lock they hold
-MAX_REFUSALS = 3  # answers 5xx to one entry, after which it does not hold up the others
+MAX_REFUSALS = 3  # failures of one entry's own, after which it does not hold up the others
 
 
 class _Next(Enum):
@@ -89,8 +89,8 @@ class SpoolSender:
                 renewing.cancel()
                 self._lock.release()  # not in a thread: there are none while the interpreter ends
         except OSError as error:
-            self._report(SpoolError(f"the spool cannot be read: {error.strerror}", code="spool_failed"), None)
-            self._backoff.fail("spool_failed")
+            self._report_failed_spool(error)
+            self._backoff.fail("spool_failed", is_away=False)
 
     async def _keep_lock(self) -> None:
         while True:
@@ -109,6 +109,9 @@ class SpoolSender:
             message = f"the server was away for longer than max_age_s: {name} is moved aside"
             await self._move_aside(name, SpoolError(message, code="spool_expired"), entry)
             return _Next.GO_ON
+        return await self._send_entry(entry)
+
+    async def _send_entry(self, entry: Entry) -> _Next:
         try:
             within_s = SEND_TIMEOUT_S + entry.sent.size / SLOWEST_BYTES_PER_S
             await self._transport.hand_over(entry.sent, within_s=within_s)
@@ -116,16 +119,16 @@ class SpoolSender:
             return _Next.GO_ON  # another process has sent it, or the next round finds its bytes missing
         except EsteiraError as error:
             return await self._failed(entry, error)
-        await asyncio.to_thread(self._spool.remove, name)
-        self._refusals.pop(name, None)
+        await asyncio.to_thread(self._spool.remove, entry.name)
+        self._refusals.pop(entry.name, None)
         self._reported.clear()
         self._backoff.succeed()
         return _Next.GO_ON
 
     async def _failed(self, entry: Entry, error: EsteiraError) -> _Next:
-        if isinstance(error, UnauthorizedError):
+        if isinstance(error, UnauthorizedError) or error.code == "redirected":
             self._report(error, entry.sent.id)
-            self._backoff.fail(error.code, at_least_s=UNAUTHORIZED_S, is_away=False)
+            self._backoff.fail(error.code, at_least_s=WRONG_OPTION_S, is_away=False)
             return _Next.PAUSE
         if isinstance(error, MessageError) and not self._spool.has(entry.name):
             return _Next.GO_ON  # another process has sent it
@@ -133,16 +136,24 @@ class SpoolSender:
             await self._move_aside(entry.name, error, entry)
             return _Next.GO_ON
         self._backoff.fail(error.code, at_least_s=error.retry_after)
-        if error.status and error.status >= 500 and error.code != "bad_reply":
+        # A large file may need longer than the server or the network allow, which says nothing about the others.
+        if error.status >= 500 if error.status else entry.sent.file is not None:
             self._refusals[entry.name] += 1
             if self._refusals[entry.name] >= MAX_REFUSALS:
                 return _Next.GO_ON
         return _Next.PAUSE
 
     async def _move_aside(self, name: str, error: EsteiraError, entry: Entry | None) -> None:
-        await asyncio.to_thread(self._spool.move_aside, name)
+        try:
+            await asyncio.to_thread(self._spool.move_aside, name)
+        except OSError as failure:  # the other entries are sent all the same
+            self._report_failed_spool(failure)
+            return
         self._refusals.pop(name, None)
         self._tell(error, entry.sent.id if entry else None)
+
+    def _report_failed_spool(self, error: OSError) -> None:
+        self._report(SpoolError(f"the spool cannot be used: {error.strerror}", code="spool_failed"), None)
 
     def _report(self, error: EsteiraError, media_id: str | None) -> None:
         """Reports what lasts only once, until something was sent."""

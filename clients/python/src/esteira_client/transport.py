@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import io
 import os
 from collections.abc import AsyncIterator
@@ -13,8 +14,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from esteira_client.content import ContentInfo, content_info
-from esteira_client.errors import MessageError, OptionError, UnavailableError
-from esteira_client.messages import HandOver
+from esteira_client.errors import OptionError, UnavailableError
+from esteira_client.messages import HandOver, file_error
 from esteira_client.receipts import Receipt
 from esteira_client.replies import MAX_REPLY_BYTES, bad_reply, error_of, json_of, receipt_of
 
@@ -22,6 +23,8 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 NO_NAME = " "  # httpx makes a text of a file without a name; for the server a blank is no name
 CHUNK_TIMEOUT_S = 30.0  # until the next bytes of a content
 JSON = {"Content-Type": "application/json"}
+UPLOADS = 4  # files that are open and sent at the same time; the server receives 12 of a token
+TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 UNCOMPRESSED = {"Accept-Encoding": "identity"}
 
 
@@ -64,6 +67,7 @@ class Transport:
     def __init__(self, url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"}
         self._client = httpx.AsyncClient(base_url=url, headers=headers, timeout=None)  # noqa: S113  see _exchange
+        self._uploads = asyncio.Semaphore(UPLOADS)
 
     async def hand_over(self, sent: HandOver, *, within_s: float) -> Receipt:
         """Sends a hand-over.
@@ -77,13 +81,21 @@ class Transport:
             status, reply = await self._exchange("POST", sent.path, within_s, content=sent.json, headers=JSON)
             return receipt_of(reply, status, sent)
         try:
+            async with asyncio.timeout(within_s), self._uploads:
+                status, reply = await self._upload(sent, within_s)
+        except TimeoutError:
+            raise UnavailableError("no answer in time: other files are being sent", code="timeout") from None
+        return receipt_of(reply, status, sent)
+
+    async def _upload(self, sent: HandOver, within_s: float) -> tuple[int, Any]:
+        try:
             with _opened(sent.file) as file:
                 part = {"file": (sent.filename or NO_NAME, file, sent.mimetype)}
-                form = sent.form_fields()
-                status, reply = await self._exchange("POST", sent.path, within_s, data=form, files=part)
+                return await self._exchange("POST", sent.path, within_s, data=sent.form_fields(), files=part)
         except OSError as error:
-            raise MessageError(f"the file cannot be read: {error.strerror}") from None
-        return receipt_of(reply, status, sent)
+            if error.errno in TOO_MANY_FILES:
+                raise UnavailableError("too many open files", code="unreachable") from None
+            raise file_error(error) from None
 
     async def call(self, method: str, path: str, body: bytes | None = None, *, within_s: float) -> dict[str, Any]:
         """Calls the API; returns the JSON object of its answer.

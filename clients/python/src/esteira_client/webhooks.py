@@ -20,14 +20,15 @@ def verify(
 ) -> dict[str, Any]:
     """The event in a webhook. `body` is the body as it came, not JSON that was parsed and written again.
 
-    `secret` is the WEBHOOK_SECRET (`whsec_…`), or several while a secret is rotated. The webhook may be at most
-    `tolerance_s` seconds old.
+    `secret` is the WEBHOOK_SECRET (`whsec_…`). While a secret is rotated there are several, in a list or separated by
+    commas. The webhook may be at most `tolerance_s` seconds old.
 
     Raises:
         WebhookError: `bad_signature`: it was not signed with this secret; `too_old`; `bad_body`.
         OptionError: the secret is not base64, or empty.
     """
-    keys = [_key(one) for one in ([secret] if isinstance(secret, str) else secret)]
+    secrets = (one.strip() for one in (secret.split(",") if isinstance(secret, str) else secret))
+    keys = [_key(one) for one in secrets if one]
     if not keys:
         raise OptionError("the secret of webhooks is missing")
     raw = body.encode() if isinstance(body, str) else bytes(body)
@@ -50,8 +51,9 @@ def _is_signed(content: bytes, key: bytes, signature: str) -> bool:
 
 
 def _key(secret: str) -> bytes:
+    text = secret.removeprefix("whsec_").rstrip("=")
     try:
-        key = base64.b64decode(secret.strip().removeprefix("whsec_"), validate=True)
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise OptionError("the secret of webhooks is whsec_ and base64") from None
     if not key:

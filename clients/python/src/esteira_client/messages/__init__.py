@@ -7,9 +7,9 @@ from typing import Literal
 
 from esteira_client.errors import MessageError, OptionError
 from esteira_client.messages import baileys, generic, web_form
-from esteira_client.messages.hand_over import File, HandOver, Message, WithoutMedia, to_json
+from esteira_client.messages.hand_over import File, HandOver, Message, WithoutMedia, file_error, to_json
 
-__all__ = ["File", "Form", "HandOver", "Message", "WithoutMedia", "hand_over_of", "to_json"]
+__all__ = ["File", "Form", "HandOver", "Message", "WithoutMedia", "file_error", "hand_over_of", "to_json"]
 
 Form = Literal["generic", "wwebjs", "baileys", "venom", "wppconnect"]
 Matches = Callable[[Message], bool]

@@ -13,7 +13,7 @@ from typing import Any
 from esteira_client.errors import MessageError
 
 Message = Mapping[str, Any]
-File = bytes | str | Path
+File = bytes | bytearray | memoryview | str | Path
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,19 @@ class HandOver:
         """The bytes of the file; 0 without one.
 
         Raises:
-            OSError: it cannot be read.
+            MessageError: it cannot be read.
         """
         if self.file is None:
             return 0
-        return len(self.file) if isinstance(self.file, bytes) else self.file.stat().st_size
+        try:
+            return len(self.file) if isinstance(self.file, bytes) else self.file.stat().st_size
+        except OSError as error:
+            raise file_error(error) from None
 
     def form_fields(self) -> dict[str, str]:
         """The fields of the form. Values that are not text are JSON, as for a media key as a list of numbers.
+
+        A half of a surrogate pair, which UTF-8 cannot write, becomes a question mark, as in the server.
 
         Raises:
             MessageError: one cannot be written as JSON.
@@ -69,15 +74,20 @@ class WithoutMedia:
 
 
 def to_json(value: Any) -> bytes:
-    """A value as compact JSON; bytes in it as base64.
+    """A value as compact JSON in ASCII, in which a half of a surrogate pair can be written; bytes in it as base64.
 
     Raises:
         MessageError: it cannot be written as JSON.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain).encode()
-    except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate is a ValueError
+        return json.dumps(value, separators=(",", ":"), default=_plain).encode()
+    except (TypeError, ValueError, RecursionError) as error:
         raise MessageError(f"the message cannot be written as JSON ({type(error).__name__})") from None
+
+
+def file_error(error: OSError) -> MessageError:
+    """The error for a file of the listener that cannot be read."""
+    return MessageError(f"the file cannot be read: {error.strerror}")
 
 
 def _plain(value: Any) -> Any:
@@ -91,4 +101,5 @@ def _plain(value: Any) -> Any:
 def _text(value: Any) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode()
-    return value if isinstance(value, str) else to_json(value).decode()
+    text = value if isinstance(value, str) else to_json(value).decode()
+    return text.encode("utf-8", "replace").decode()
