@@ -5,7 +5,7 @@ import { createHmac } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { credentials, nodes, packageJson, parametersOf, require, ROOT, trigger, webhookFunctions } from './support/n8n.mjs';
+import { credentials, esteira, executeFunctions, nodes, packageJson, parametersOf, require, ROOT, trigger, webhookFunctions } from './support/n8n.mjs';
 
 const { n8n } = packageJson;
 const ignoringCase = (one, other) => one.toLowerCase().localeCompare(other.toLowerCase());
@@ -64,6 +64,16 @@ test('n8n shows the fields of each operation', () => {
     assert.deepEqual(fields(url), ['additionalFields', 'messageId', 'operation', 'session', 'source', 'url', 'wait']);
     assert.deepEqual(fields({ operation: 'getContent' }), ['binaryPropertyOutput', 'mediaId', 'operation']);
     assert.deepEqual(fields({ operation: 'replay', replaySource: 'url' }), ['mediaId', 'operation', 'replaySource', 'replayUrl']);
+});
+
+test('item without a message id or a session is not handed over', async () => {
+    for (const given of [undefined, null, '', ' ', {}]) {
+        const source = { source: 'url', url: 'https://media.example/x' };
+        for (const parameters of [{ ...source, session: 'shop' }, { ...source, session: '={{ $json.id }}', messageId: 'n1' }]) {
+            const functions = executeFunctions({ parameters, items: [{ json: { id: given } }] });
+            await assert.rejects(esteira.execute.call(functions), { name: 'NodeOperationError', message: /is empty/ });
+        }
+    }
 });
 
 const SECRET = `whsec_${Buffer.alloc(32, 1).toString('base64')}`;

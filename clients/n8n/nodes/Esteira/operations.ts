@@ -17,8 +17,8 @@ async function handOver(this: IExecuteFunctions, itemIndex: number): Promise<INo
     const wait = this.getNodeParameter('wait', itemIndex, 0) as number;
     const fields: IDataObject = {
         ...(this.getNodeParameter('additionalFields', itemIndex, {}) as IDataObject),
-        session: this.getNodeParameter('session', itemIndex),
-        message_id: String(this.getNodeParameter('messageId', itemIndex)),
+        session: textOf.call(this, 'session', itemIndex),
+        message_id: textOf.call(this, 'messageId', itemIndex),
     };
     const body =
         source === 'binary'
@@ -36,6 +36,14 @@ async function handOver(this: IExecuteFunctions, itemIndex: number): Promise<INo
     );
     const reply = objectIn.call(this, answer, itemIndex);
     return { json: 'accepted' in reply ? receipt(reply) : { mode: 'ended', ...reply } };
+}
+
+/** A parameter that identifies the attachment: an expression without a value must not make one of several items. */
+function textOf(this: IExecuteFunctions, name: 'session' | 'messageId', itemIndex: number): string {
+    const value = this.getNodeParameter(name, itemIndex, '') as unknown;
+    if ((typeof value === 'string' && value.trim()) || typeof value === 'number') return String(value);
+    const label = name === 'session' ? 'Session' : 'Message ID';
+    throw new NodeOperationError(this.getNode(), `The ${label} is empty, or neither text nor a number`, { itemIndex });
 }
 
 async function handOverMessage(this: IExecuteFunctions, itemIndex: number): Promise<IDataObject> {
