@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Code, RetryableError
-from pipeline.storage import ObjectStorage
+from pipeline.storage.object_store import ObjectStorage
 from scripts.faults.leftovers import StoredFiles
 from scripts.faults.store import StoreProxy
 
