@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 from urllib.parse import urlsplit
 
@@ -41,10 +42,8 @@ def part_environment(settings: Settings) -> dict[str, str]:
 
 def announce(settings: Settings, name: str, value: str) -> None:
     """Prints a message on stderr: what it is about, and the value."""
-    if writes_json(settings, sys.stderr):
-        print_message(json_line(START, name, value=value))
-    else:
-        print_message(f"{name:<{TITLE_WIDTH}}{value}")
+    is_json = writes_json(settings, sys.stderr)
+    _print_if_open(json_line(START, name, value=value) if is_json else f"{name:<{TITLE_WIDTH}}{value}")
 
 
 def sayer(settings: Settings, printer: LinePrinter) -> Callable[[str, str], None]:
@@ -72,4 +71,10 @@ def announce_addresses(settings: Settings, *, with_web: bool) -> None:
         if uses_token_file(settings):
             announce(settings, "token", f"log in with the API_TOKEN in {token_path(settings.var_dir)}")
     stop = "Press Ctrl-C to stop."
-    print_message(json_line(START, stop) if writes_json(settings, sys.stderr) else stop)
+    _print_if_open(json_line(START, stop) if writes_json(settings, sys.stderr) else stop)
+
+
+def _print_if_open(message: str) -> None:
+    """Prints a message on stderr. One that takes no line (`2>&1 | head`, a full disk) does not end the parts."""
+    with suppress(OSError):
+        print_message(message)

@@ -58,14 +58,7 @@ class Reloading:
 
     def _prepare(self) -> Facts:
         """Updates the tables and checks the settings, in a process of its own: this one has the code of its start."""
-        process = subprocess.Popen(  # noqa: S603
-            preparation_command(),
-            env={**self._environment, PARENT_PID: str(os.getpid())},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        process = self._start_preparation()
         outputs: list[tuple[bytes, bytes]] = []
         reader = threading.Thread(target=lambda: outputs.append(process.communicate()), name="preparation", daemon=True)
         reader.start()
@@ -77,8 +70,20 @@ class Reloading:
         if process.returncode:
             reason = _reason(err.decode("utf-8", "replace").splitlines())
             raise ReloadFailedError(reason or f"the preparation ended ({described(process.returncode)})")
-        facts: Facts = json.loads(out)
-        return facts
+        return _facts(out)
+
+    def _start_preparation(self) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(  # noqa: S603
+                preparation_command(),
+                env={**self._environment, PARENT_PID: str(os.getpid())},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:  # no process or descriptor is left, or an upgrade has removed the interpreter
+            raise ReloadFailedError(f"the preparation cannot be started ({error})") from None
 
     def _take_facts(self, facts: Facts, tell: Callable[[str], None]) -> None:
         changed = [name for name, value in self.facts.items() if facts.get(name, value) != value]
@@ -89,13 +94,13 @@ class Reloading:
         tell("the settings are valid and the database tables are up to date")
         if later := [name for name in LATER if name in changed]:
             tell(f"{', '.join(later)}: changed; used from the next `esteira start` on")
-        self.facts = {**facts, **{name: self.facts[name] for name in LATER}}
+        self.facts = {**self.facts, **facts, **{name: self.facts[name] for name in LATER}}
 
     def _replace_web(self, web: Part, tell: Callable[[str], None]) -> None:
         """Starts the new web app on the socket of the old one, which ends when the new one is ready."""
         try:
             new = self._supervisor.launch_other(web)
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             raise ReloadFailedError(f"the new web app cannot be started ({error}); the old one goes on") from None
         if failure := self._failure(new):
             self._supervisor.end(new)
@@ -129,6 +134,17 @@ class Reloading:
             return f"is not ready after {READY_S:g} s"
         reason = _reason([*running.last_lines])
         return f"ended: {reason}" if reason else f"ended ({described(running.process.returncode)})"
+
+
+def _facts(out: bytes) -> Facts:
+    """The facts in the last line of the preparation: libraries may print lines before it."""
+    try:
+        facts = json.loads(out.splitlines()[-1])
+    except (ValueError, IndexError):
+        facts = None
+    if not isinstance(facts, dict):
+        raise ReloadFailedError("the preparation has printed no facts: is the installation complete?")
+    return facts
 
 
 def _reason(lines: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ RELOAD = b"reload\n"
 MAX_REQUEST = 64  # bytes
 MAX_PATH = 107  # bytes; sun_path holds 108 including the terminating zero (unix(7))
 READ_S = 5.0  # for a command to send its request
+PAUSE_S = 0.2  # after the system had no descriptor for a command
 WRITE_S = 1.0  # for a command to take a line; it may have been killed
 PROGRESS, DONE, FAILED = ". ", "+ ", "- "  # how the lines of an answer begin; the last one is DONE or FAILED
 
@@ -92,8 +94,11 @@ def _accept(listener: socket.socket, take: Callable[[Request], object]) -> None:
     while True:
         try:
             connection, _ = listener.accept()
-        except OSError:  # the listener is closed
-            return
+        except OSError:
+            if listener.fileno() < 0:  # it is closed
+                return
+            time.sleep(PAUSE_S)
+            continue
         try:
             connection.settimeout(READ_S)
             asked = connection.recv(MAX_REQUEST)

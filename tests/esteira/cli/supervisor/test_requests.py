@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from esteira.cli.supervisor import requests
 from esteira.cli.supervisor.requests import RELOAD, Request, connect, taken_requests
 from tests.support.waiting import wait_until
 
@@ -23,10 +25,10 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def taken(folder: Path) -> Iterator[list[Request]]:
-    requests: list[Request] = []
+    made: list[Request] = []
     (folder / "start.sock").touch()  # as one that was killed leaves it
-    with taken_requests(folder, requests.append):
-        yield requests
+    with taken_requests(folder, made.append):
+        yield made
     assert not (folder / "start.sock").exists()
 
 
@@ -67,3 +69,26 @@ def test_nobody_answers_in_other_folders(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(FileNotFoundError):
             connect(folder)
+
+
+def test_lack_of_descriptors_delays_a_command(
+    folder: Path, taken: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept, failures = socket.socket.accept, [OSError(errno.EMFILE, "Too many open files")] * 2
+
+    def accept_later(listener: socket.socket) -> object:
+        accepted = accept(listener)
+        if failures:
+            accepted[0].close()
+            raise failures.pop()
+        return accepted
+
+    monkeypatch.setattr(socket.socket, "accept", accept_later)
+    monkeypatch.setattr(requests, "PAUSE_S", 0.01)
+
+    def asks_with_success() -> bool:
+        with connect(folder) as connection, suppress(OSError):
+            connection.sendall(RELOAD)
+        return bool(taken)
+
+    wait_until(asks_with_success)
