@@ -48,6 +48,7 @@ class SqlitePool:
         self._wait_s = wait_s
         self._kept = kept
         self._generation = 0
+        self._had_file = False
         self._unused: list[SqliteConnection] = []
         self._all: set[SqliteConnection] = set()  # also those in use, which a forked child must not close
 
@@ -82,6 +83,7 @@ class SqlitePool:
 
     def connect(self) -> sqlite3.Connection:
         """Opens a connection outside of the pool, which the caller closes. Its transactions are begun explicitly."""
+        self._refuse_removed()
         options = {**self._options, "timeout": self._wait_s, "check_same_thread": False, "isolation_level": None}
         if not self._path.startswith("file:"):  # SQLite gives its log and shared memory the mode of the database
             make_private_file(self._path)
@@ -93,6 +95,19 @@ class SqlitePool:
             raise
         return driver
 
+    def _refuse_removed(self) -> None:
+        """Raises sqlite3.OperationalError if the file was moved away: an empty one in its place ends its log.
+
+        SQLite deletes the write-ahead log of an empty file, and with it the last commits of the one that returns.
+        """
+        if self._identity() is not None or self._path.startswith((":memory:", "file:")) or not self._path:
+            return
+        log = f"{self._path}-wal"
+        if _has_content(log):
+            raise sqlite3.OperationalError(f"the file is missing and its log {log} is there: move both, or return it")
+        if self._had_file:
+            raise sqlite3.OperationalError("the file is missing")
+
     def _pop_unused(self) -> SqliteConnection | None:
         try:
             return self._unused.pop()
@@ -102,6 +117,7 @@ class SqlitePool:
     def _open(self) -> SqliteConnection:
         connection = SqliteConnection(self.connect(), self._generation, int(self._wait_s * 1000))
         connection.file = self._identity()
+        self._had_file = self._had_file or connection.file is not None
         self._all.add(connection)
         return connection
 
@@ -115,6 +131,13 @@ class SqlitePool:
         except OSError:
             return None
         return status.st_dev, status.st_ino
+
+
+def _has_content(path: str) -> bool:
+    try:
+        return os.stat(path).st_size > 0  # noqa: PTH116  as above
+    except OSError:
+        return False
 
 
 def _roll_back(driver: sqlite3.Connection) -> bool:

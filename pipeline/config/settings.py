@@ -199,6 +199,9 @@ def load_settings(**overrides: Any) -> Settings:
         if not isinstance(cause := error.__cause__, OSError):
             raise
         raise SettingsError(f"cannot read {cause.filename}: {cause.strerror}: let this user read it") from None
+    except UnicodeDecodeError:
+        files = f"{Settings.model_config['env_file']} or a file in {SECRETS_DIR}"
+        raise SettingsError(f"{files} is not UTF-8 text: save it as UTF-8") from None
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         raise SettingsError("\n".join(map(_message, details))) from None

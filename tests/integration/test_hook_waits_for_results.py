@@ -140,9 +140,8 @@ def test_waiting_requests_are_limited_and_end_with_their_clients_and_the_server(
         for connection in waiting[1:]:
             connection.close()  # abandoned: their places are free again
         wait_until(lambda: waits(server), within_s=30)
-        began = time.monotonic()
         server.terminate()
-        assert time.monotonic() - began < 12
+        assert "timeout graceful shutdown exceeded" not in server.log_text()  # the request has ended by itself
         answer = http.client.HTTPResponse(waiting[0])
         answer.begin()
         assert answer.status == 202

@@ -235,11 +235,25 @@ def test_replaced_file_is_reopened(url: str) -> None:
     catalogue = Catalogue(url)
     catalogue.accept(attachment())
     removed(url)
-    with pytest.raises(CatalogueError):
+    with pytest.raises(RetryableError, match="the file is missing"):
         catalogue.accept(attachment())
     Catalogue(url).migrate()
     assert catalogue.accept(attachment()).fresh
     assert Catalogue(url).count(Filters()) == 1
+
+
+def test_file_that_was_moved_away_returns_with_its_last_commits(url: str) -> None:
+    file = Path(url.removeprefix("sqlite:///"))
+    catalogue = Catalogue(url)
+    catalogue.accept(attachment())
+    file.rename(file.with_suffix(".away"))
+    for process in (catalogue, Catalogue(url)):  # one that had it open, and one that starts meanwhile
+        with pytest.raises(RetryableError, match="the file is missing"):
+            process.accept(attachment())
+    assert not file.exists()
+    file.with_suffix(".away").rename(file)
+    assert Catalogue(url).count(Filters()) == 1
+    assert catalogue.accept(attachment(message_id="second")).fresh
 
 
 def test_full_disk_is_a_retryable_error_and_recovers(tmp_path: Path) -> None:

@@ -64,3 +64,11 @@ def test_load_settings_names_a_secret_that_cannot_be_read(secrets: Path, monkeyp
     monkeypatch.setattr(Path, "read_text", refused)  # root can read every file
     with pytest.raises(SettingsError, match=r"cannot read .*/secrets/api_token: Permission denied"):
         load_settings()
+
+
+def test_load_settings_refuses_files_that_are_no_text(secrets: Path, tmp_path: Path) -> None:
+    (tmp_path / "wrong").write_bytes(b"API_TOKEN=\xff\n")
+    for where in ({"_env_file": tmp_path / "wrong"}, {"_env_file": None}):
+        with pytest.raises(SettingsError, match="is not UTF-8 text"):
+            load_settings(**where)
+        (secrets / "api_token").write_bytes(b"\xff" * 20)
