@@ -196,12 +196,13 @@ def load_settings(**overrides: Any) -> Settings:
             return Settings(**{**overrides, "api_token": SecretStr(token)})
         return settings
     except SourceError as error:
-        if not isinstance(cause := error.__cause__, OSError):
+        if isinstance(cause := error.__cause__, UnicodeDecodeError):
+            raise _no_text() from None
+        if not isinstance(cause, OSError):
             raise
         raise SettingsError(f"cannot read {cause.filename}: {cause.strerror}: let this user read it") from None
     except UnicodeDecodeError:
-        files = f"{Settings.model_config['env_file']} or a file in {SECRETS_DIR}"
-        raise SettingsError(f"{files} is not UTF-8 text: save it as UTF-8") from None
+        raise _no_text() from None
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         raise SettingsError("\n".join(map(_message, details))) from None
@@ -210,6 +211,10 @@ def load_settings(**overrides: Any) -> Settings:
 def uses_token_file(settings: Settings) -> bool:
     """Whether the API_TOKEN is the one in VAR_DIR, and not one from the environment."""
     return settings.api_token is not None and settings.api_token.get_secret_value() == read_token(settings.var_dir)
+
+
+def _no_text() -> SettingsError:
+    return SettingsError(f".env or a file in {SECRETS_DIR} is not UTF-8 text: save it as UTF-8")
 
 
 def _message(detail: Any) -> str:
