@@ -11,7 +11,8 @@ from functools import lru_cache
 from pipeline.catalogue import WAIT_S, Catalogue, FinishRequest, OutgoingEvent, Preview
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import Code, GoneError, PermanentError, PipelineError, StagingLostError, TooLargeError
-from pipeline.http_client import HttpClient, LocalRateLimiter
+from pipeline.http_client import HttpClient
+from pipeline.http_client.open import open_download_client, open_gateway_client
 from pipeline.intake_services import IntakeServices
 from pipeline.media_types import allowed_types
 from pipeline.media_types.decoding import decoding_sandbox, preview_sandbox
@@ -21,8 +22,7 @@ from pipeline.notifiers.webhooks import Webhooks, build_webhooks
 from pipeline.parallel import map_parallel
 from pipeline.sandbox import Sandbox
 from pipeline.scrubber import hide_secrets
-from pipeline.security.antivirus import Antivirus
-from pipeline.security.clamd import Clamd
+from pipeline.security.antivirus import Antivirus, open_antivirus
 from pipeline.steps.detect import StagedFile, detect_many
 from pipeline.steps.event_urls import EventUrls
 from pipeline.steps.fetch import fetch, fetch_from_gateway
@@ -231,10 +231,9 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         SettingsError: a setting is wrong that only the object that uses it can check.
     """
     hide_secrets(settings.secrets())
-    http_client = _http_client(settings, per_host=settings.fetch_per_host, read_timeout_s=settings.fetch_read_timeout_s)
-    http_client.rate_limiter = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
+    http_client = open_download_client(settings)
     storage = open_storage(settings.storage)
-    gateway_client = _gateway_client(settings)
+    gateway_client = open_gateway_client(settings)
     allowed_types(settings.allowed_types)  # an unknown name fails at the start, not at the first attachment
     return Services(
         settings=settings,
@@ -247,45 +246,10 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         notifiers=build_notifiers(settings, http_client),
         gateway_client=gateway_client,
         reuploader=Reuploader(settings, gateway_client),
-        antivirus=_antivirus(settings),
+        antivirus=open_antivirus(settings),
         webhooks=build_webhooks(settings, http_client),
         event_urls=EventUrls(settings, storage),
     )
-
-
-def _http_client(settings: Settings, *, per_host: int, read_timeout_s: float) -> HttpClient:
-    client = HttpClient(
-        allow_private=settings.fetch_allow_private,
-        ports=settings.fetch_ports,
-        per_host=per_host,
-        connect_timeout_s=settings.fetch_connect_timeout_s,
-        read_timeout_s=read_timeout_s,
-    )
-    client.use_proxies(settings.fetch_proxies)
-    return client
-
-
-def _gateway_client(settings: Settings) -> HttpClient:
-    """The client for asking gateways again, which may be silent for longer than media servers."""
-    client = _http_client(settings, per_host=settings.reupload_concurrency, read_timeout_s=settings.reupload_timeout_s)
-    client.rate_limiter = LocalRateLimiter(reupload_rates(settings), share=share_of_rate(settings))
-    return client
-
-
-def reupload_rates(settings: Settings) -> dict[str, float]:
-    """How many requests a second each gateway gets."""
-    return {"*": settings.reupload_per_minute / 60}
-
-
-def _antivirus(settings: Settings) -> Antivirus | None:
-    if settings.clamd_address is None:
-        return None
-    return Antivirus(Clamd(settings.clamd_address), timeout_s=settings.clamd_timeout_s)
-
-
-def share_of_rate(settings: Settings) -> float:
-    """The share of a host's rate for a process without Redis: as if all processes ran on this machine."""
-    return 1 / settings.web_concurrency
 
 
 def services_with(own: IntakeServices) -> Services:

@@ -18,7 +18,7 @@ from pipeline.http_client.host_rate import (
     WAITER_TTL_S,
     horizon_s,
 )
-from pipeline.services import reupload_rates, share_of_rate
+from pipeline.http_client.open import reupload_rates, share_of_rate
 
 
 class SharedHostRateLimiter:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pipeline.config.settings import Settings
 from pipeline.errors import AwayError, Code, PermanentError, PipelineError, RetryableError, StagingLostError
 from pipeline.metrics import SCAN_SECONDS, SCANS
 from pipeline.outage import Outage
@@ -86,6 +87,13 @@ class Antivirus:
         if away_s > MAX_OUTAGE_S:
             return RetryableError(Code.ANTIVIRUS, message)
         return AwayError(Code.ANTIVIRUS, message, retry_after=min(away_s, MAX_RETRY_AFTER_S))
+
+
+def open_antivirus(settings: Settings) -> Antivirus | None:
+    """The antivirus at CLAMD_ADDRESS; None if it is not set."""
+    if settings.clamd_address is None:
+        return None
+    return Antivirus(Clamd(settings.clamd_address), timeout_s=settings.clamd_timeout_s)
 
 
 def _chunks(path: Path, size: int) -> Iterator[bytes]:
