@@ -14,6 +14,7 @@ from uuid import uuid4
 from pipeline.config.limits import MB
 from pipeline.config.settings import Settings
 from pipeline.intake_spool.entry import EntryName, SpooledAttachment, encode_entry, parse_name, read_entry
+from pipeline.intake_spool.files import listed, remove_leftover, size_on_disk, sync_folder
 from pipeline.intake_spool.usage import Usage, disk_bytes, lock, locked_usage, read_usage
 from pipeline.models import Attachment
 from pipeline.security.encryption import SourceCipher
@@ -23,7 +24,6 @@ from pipeline.values.paths import nearest_existing
 DAMAGED = "damaged"  # the folder in the spool for entries that cannot be handed over
 USAGE, TURN = ".usage", ".turn"  # files that processes lock
 PART = ".part-"  # the beginning of the names of files in progress
-LEFTOVER_S = 3600.0  # a file in progress that is older was left by a process that died
 AGE_CHECK_S = 10.0  # the age of the oldest entry is looked up again after this time
 HOUR_S = 3600
 
@@ -84,7 +84,7 @@ class IntakeSpool:
             size = self._write(chunks, parts) if chunks is not None else None
             self._write([encode_entry(attachment, self._cipher, size=size)], parts)
             self._publish(attachment.id, parts)
-            _sync(self.folder)
+            sync_folder(self.folder)
         except OSError as error:
             raise SpoolUnavailableError(f"{self.folder} cannot be written: {error.strerror}") from None
         finally:
@@ -95,7 +95,7 @@ class IntakeSpool:
     def names(self) -> list[EntryName]:
         """The entries, oldest first. Empty if the folder is missing or cannot be read."""
         try:
-            return sorted(filter(None, map(parse_name, _listed(self.folder))))
+            return sorted(filter(None, map(parse_name, listed(self.folder))))
         except OSError:
             return []
 
@@ -110,7 +110,7 @@ class IntakeSpool:
             OSError: the disk fails.
         """
         with self._locked() as usage:
-            size = sum(map(_size, self._files(name)))
+            size = sum(map(size_on_disk, self._files(name)))
             for file in self._files(name):
                 file.unlink(missing_ok=True)
             usage.subtract(size)
@@ -124,7 +124,7 @@ class IntakeSpool:
         folder = self.folder / DAMAGED
         make_private_dir(folder)
         with self._locked() as usage:
-            size = sum(map(_size, self._files(name)))
+            size = sum(map(size_on_disk, self._files(name)))
             for file in self._files(name):
                 with suppress(FileNotFoundError):
                     file.rename(folder / file.name)
@@ -135,7 +135,7 @@ class IntakeSpool:
         """What waits now. Zeros if the folder is missing or cannot be read."""
         try:
             usage = read_usage(self.folder / USAGE)
-            damaged = sum(parse_name(file) is not None for file in _listed(self.folder / DAMAGED))
+            damaged = sum(parse_name(file) is not None for file in listed(self.folder / DAMAGED))
         except OSError:
             return SpoolStatus()
         names = self.names()
@@ -189,7 +189,7 @@ class IntakeSpool:
 
     def _publish(self, media_id: str, parts: list[Path]) -> None:
         """Gives the files in progress the names of the next entry, the JSON file last."""
-        size = sum(map(_size, parts))
+        size = sum(map(size_on_disk, parts))
         with self._locked() as usage:
             self._check_room(usage, size)
             # A clock that was set back must not change the order.
@@ -211,12 +211,12 @@ class IntakeSpool:
         usage = Usage()
         names = self.names()
         for name in names:
-            usage.add(sum(map(_size, self._files(name))))
+            usage.add(sum(map(size_on_disk, self._files(name))))
         usage.sequence = names[-1].sequence if names else 0
         known = {name.bytes_file for name in names}
-        for file in _listed(self.folder):
+        for file in listed(self.folder):
             if file.startswith(PART) or (file.endswith(".bytes") and file not in known):
-                _remove_old(self.folder / file)
+                remove_leftover(self.folder / file)
         return usage
 
     def _check_room(self, usage: Usage, size: int) -> None:
@@ -249,31 +249,3 @@ def open_spool(settings: Settings) -> IntakeSpool | None:
         max_bytes=int(settings.intake_spool_mb * MB),
         max_age_s=settings.intake_spool_hours * HOUR_S,
     )
-
-
-def _size(file: Path) -> int:
-    try:
-        return disk_bytes(file.stat().st_size)
-    except FileNotFoundError:
-        return 0
-
-
-def _listed(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)  # noqa: PTH208  a Path for each of 100,000 entries takes half a second
-    except FileNotFoundError:
-        return []
-
-
-def _remove_old(file: Path) -> None:
-    with suppress(OSError):
-        if time.time() - file.stat().st_mtime > LEFTOVER_S:
-            file.unlink()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
