@@ -2,7 +2,7 @@
 
 import { stat } from 'node:fs/promises';
 import { EsteiraError, MessageError, SpoolError, UnavailableError } from './errors.js';
-import { Places } from './places.js';
+import { Slots } from './slots.js';
 import { ignored, later, receiptOf } from './receipt.js';
 import { handOverOf } from './messages/index.js';
 import { multipart } from './multipart.js';
@@ -23,8 +23,8 @@ const BYTES_PER_MS = 256; // the slowest upload from the spool: 256 kB a second,
 export class Handler {
     private readonly folder: SpoolFolder | null;
     private readonly sender: SpoolSender | null;
-    private readonly places: Places;
-    private readonly uploadPlaces: Places;
+    private readonly slots: Slots;
+    private readonly uploadSlots: Slots;
     /** The failure because of which hand-overs go to the spool at once; null while the server answers. */
     private away: UnavailableError | null = null;
 
@@ -33,8 +33,8 @@ export class Handler {
         private readonly server: Server,
         private readonly emitter: Emitter,
     ) {
-        this.places = new Places(settings.concurrency);
-        this.uploadPlaces = new Places(Math.min(settings.concurrency, UPLOADS));
+        this.slots = new Slots(settings.concurrency);
+        this.uploadSlots = new Slots(Math.min(settings.concurrency, UPLOADS));
         this.folder = settings.spool && new SpoolFolder(settings.spool);
         this.sender = this.folder && this.senderOf(this.folder);
         this.sender?.start();
@@ -82,7 +82,7 @@ export class Handler {
         const end = performance.now() + this.settings.timeoutMs;
         const before = this.away;
         try {
-            return await (handOver.bytes ? this.uploadPlaces : this.places).run(async () => {
+            return await (handOver.bytes ? this.uploadSlots : this.slots).run(async () => {
                 if (this.away && this.away !== before) throw this.away; // another hand-over has found out meanwhile
                 const timeoutMs = end - performance.now();
                 if (timeoutMs <= 0) throw new UnavailableError('timeout', 'no answer in time: others are waiting too');

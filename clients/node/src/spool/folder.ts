@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, readdir, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MessageError, SpoolError, SpoolFullError, systemCode } from '../errors.js';
-import { Places } from '../places.js';
+import { Slots } from '../slots.js';
 import { checkedEntry } from './entry.js';
 import { exists, ignoreMissing, sizeOf, sizeOfFiles, syncFolder, unlinkIfThere, writeBytes } from './files.js';
 import type { HandOver } from '../messages/form.js';
@@ -27,7 +27,7 @@ const WRITERS = 8; // files that are written at the same time
 
 export class SpoolFolder {
     private readonly mark = randomBytes(4).toString('hex');
-    private readonly places = new Places(WRITERS);
+    private readonly slots = new Slots(WRITERS);
     private counter = 0;
     private lastMs = 0;
     private entries = 0;
@@ -53,7 +53,7 @@ export class SpoolFolder {
         const reserved = Buffer.byteLength(text) + size;
         await this.reserve(reserved);
         try {
-            const bytes = await this.places.run(() => this.write(name, handOver, { text, size }));
+            const bytes = await this.slots.run(() => this.write(name, handOver, { text, size }));
             this.entries += 1;
             this.bytes += bytes;
             this.written.set(name, bytes);
