@@ -17,7 +17,7 @@ from esteira.cli.supervisor.requests import FAILED as FAILED_LINE
 @click.command(
     epilog=examples(
         "esteira reload",
-        "pip install --upgrade esteira && esteira reload",
+        "pip install --upgrade '.[all]' && esteira reload",
     )
 )
 def reload() -> None:
