@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from pipeline.catalogue import rows, statements
 from pipeline.catalogue.audit import Audit
@@ -23,11 +22,11 @@ from pipeline.catalogue.delivery_models import OutgoingEvent
 from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import FailureGroups
 from pipeline.catalogue.filters import Filters
-from pipeline.catalogue.group_commit import GroupCommit
+from pipeline.catalogue.listing import Listing
+from pipeline.catalogue.new_rows import NewRow, NewRows
 from pipeline.catalogue.pauses import Pauses
 from pipeline.catalogue.previews import Previews
 from pipeline.catalogue.schema import check
-from pipeline.catalogue.scoping import parameters_of, shape_of
 from pipeline.catalogue.search import Search
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.sessions import Sessions
@@ -36,21 +35,14 @@ from pipeline.catalogue.sources import Sources
 from pipeline.catalogue.statistics import Statistics
 from pipeline.catalogue.tables import TOTALS
 from pipeline.catalogue.user_tokens import UserTokens
-from pipeline.errors import Code, PermanentError, PipelineError, SupersededError, or_raise
+from pipeline.errors import PipelineError, or_raise
 from pipeline.history import HistoryEntry, read_lines
-from pipeline.models import Accepted, Attachment, Claim, Failure, Record, Refusal, Stage, Status, Stored
+from pipeline.models import Accepted, Attachment, Claim, Failure, Record, Refusal, Stage, Stored
 from pipeline.models.replacement_source import NewSource
 from pipeline.security.encryption import SourceCipher
 from pipeline.security.scopes import ALL_SESSIONS, Scope
 
 LONGEST_LEASE_S = 600
-
-
-class _NewRow(NamedTuple):
-    """The values of a row to insert, and the id under which an earlier version would have inserted it."""
-
-    values: dict[str, Any]
-    former_id: str | None
 
 
 class Catalogue:
@@ -76,7 +68,6 @@ class Catalogue:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = Database(url, durable=durable, wait_s=wait_s)
-        self._wait_s = wait_s
         self._clock = clock
         self._cipher = SourceCipher(keys)
         self.deliveries = Deliveries(self._database, self.now)
@@ -93,7 +84,8 @@ class Catalogue:
         self.sources = Sources(self._database, self._cipher)
         self._writes = ClaimWrites(self._database, self.deliveries, self.now)
         self._claims = Claims(self._database, self.now, self._cipher, wait_s=wait_s)
-        self._accepting: GroupCommit[_NewRow, Accepted] = GroupCommit(self._database, self._accept)
+        self._new_rows = NewRows(self._database, self._writes, wait_s=wait_s)
+        self._listing = Listing(self._database)
 
     # --- one attachment, from accept to finish ---
 
@@ -105,10 +97,7 @@ class Catalogue:
         With `intake` the bytes are in storage under the intake key.
         """
         values = rows.accepted_row(attachment, self._cipher, intake=intake, now=self.now())
-        row = _NewRow(values, attachment.former_id)
-        if self._database.dialect == "sqlite":
-            return self._accepting.run(row, wait_s=self._wait_s)
-        return self._database.write(lambda session: self._accept(session, [row])[0])
+        return self._new_rows.accept(NewRow(values, attachment.former_id))
 
     def claim(
         self,
@@ -135,14 +124,7 @@ class Catalogue:
 
     def renew(self, tokens: Collection[str], *, lease_s: float) -> None:
         """Extends these claims to `lease_s` seconds from now. Lost claims stay lost."""
-        until = self.now() + _ms(lease_s)
-
-        def work(session: Session) -> None:
-            for token in sorted(tokens):  # the same order everywhere, to avoid deadlocks between writers
-                session.execute(statements.RENEW, media_id=token.partition(".")[0], token=token, until=until)
-
-        if tokens:
-            self._database.write(work)
+        self._writes.renew(tokens, until=self.now() + _ms(lease_s))
 
     def confirm(self, claim: Claim) -> Record:
         """The current row, if the claim is still held.
@@ -158,19 +140,7 @@ class Catalogue:
         Raises:
             SupersededError: the claim was lost.
         """
-        code, message = (error.code.value, rows.shortened(error.message)) if error else (None, None)
-        values = {"new_stage": stage.value, "new_attempts": attempts, "new_error_code": code, "new_error": message}
-        values["history"] = claim.attempt_log.pending_lines()
-
-        def work(session: Session) -> None:
-            holder = {"media_id": claim.id, "token": claim.token}
-            if not session.row(statements.RELEASE, **holder, now=self.now(), **values):
-                raise SupersededError(claim.id)
-            if error:
-                self._writes.count(session, {"retried": 1})
-
-        self._database.write(work)
-        claim.attempt_log.mark_written()
+        self._writes.release(claim, stage=stage, attempts=attempts, error=error)
 
     def mark_stored_many(self, contents: Sequence[tuple[Claim, Stored]]) -> list[Record | PipelineError]:
         """Records in one transaction that these contents are stored. Returns a StoredRecord or an error for each.
@@ -267,17 +237,10 @@ class Catalogue:
         Raises:
             PermanentError: `not_found`, if there is no attachment `after`.
         """
-        values = {**filters.parameters(), "since": filters.since or 0, "limit": limit, **self._position(after)}
-        values |= parameters_of(scope)
-        by = frozenset(filters.parameters())
-        statement = statements.listing(by, paged=after is not None, scope=shape_of(scope))
-        return [rows.record(row) for row in self._database.read(lambda session: session.rows(statement, **values))]
+        return self._listing.find(filters, limit=limit, after=after, scope=scope)
 
     def count(self, filters: Filters, *, scope: Scope = ALL_SESSIONS) -> int:
-        statement = statements.counting(frozenset(filters.parameters()), scope=shape_of(scope))
-        values = {**filters.parameters(), "since": filters.since or 0, **parameters_of(scope)}
-        row = self._database.read(lambda session: session.row(statement, **values))
-        return int(row[0]) if row else 0
+        return self._listing.count(filters, scope=scope)
 
     def unfinished(self, *, older_than_s: float, limit: int = 1000, after: str | None = None) -> list[str]:
         """The ids of unfinished attachments without a live claim since this time; oldest first, after the id `after`.
@@ -285,7 +248,7 @@ class Catalogue:
         The time counts from when an attachment was accepted or released.
         """
         now = self.now()
-        values = {"now": now, "before": now - _ms(older_than_s), "limit": limit, **self._position(after)}
+        values = {"now": now, "before": now - _ms(older_than_s), "limit": limit, **self._listing.position(after)}
         values["latest_plausible"] = now + _ms(LONGEST_LEASE_S + CLOCKS_DIFFER_S)
         statement = statements.UNFINISHED_AFTER if after else statements.UNFINISHED
         return [row[0] for row in self._database.read(lambda session: session.rows(statement, **values))]
@@ -335,33 +298,6 @@ class Catalogue:
     def now(self) -> int:
         """The time of the catalogue's clock in Unix milliseconds."""
         return _ms(self._clock())
-
-    def _accept(self, session: Session, new_rows: Sequence[_NewRow]) -> list[Accepted]:
-        accepted = [self._accept_row(session, row) for row in new_rows]
-        received = sum(answer.fresh for answer in accepted)
-        events = {"received": received, "duplicates": len(accepted) - received}
-        self._writes.count(session, {name: n for name, n in events.items() if n})
-        return accepted
-
-    def _accept_row(self, session: Session, row: _NewRow) -> Accepted:
-        if row.former_id and (former := session.row(statements.STATUS, media_id=row.former_id)):
-            return Accepted(id=row.former_id, status=former[0], fresh=False)
-        media_id = row.values["id"]
-        fresh = session.execute(statements.ACCEPT[self._database.dialect], **row.values) == 1
-        known = None if fresh else session.row(statements.STATUS, media_id=media_id)
-        return Accepted(id=media_id, status=known[0] if known else Status.RECEIVED, fresh=fresh)
-
-    def _position(self, after: str | tuple[int, str] | None) -> dict[str, Any]:
-        if after is None:
-            return {}
-        if isinstance(after, tuple):
-            return {"after_at": after[0], "after_id": after[1]}
-        row = None
-        if rows.is_id(after):
-            row = self._database.read(lambda session: session.row(statements.POSITION, media_id=after))
-        if row is None:
-            raise PermanentError(Code.NOT_FOUND, "there is no attachment with the id given by 'after'")
-        return {"after_at": row[0], "after_id": row[1]}
 
 
 def _ms(seconds: float) -> int:

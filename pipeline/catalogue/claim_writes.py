@@ -1,10 +1,10 @@
-"""Writes of claim holders: stored, failed, finished. Several share a transaction, and each has its own result."""
+"""Writes of claim holders, from renewal to finish. Several share a transaction, and each has its own result."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Executable
@@ -16,7 +16,7 @@ from pipeline.catalogue.delivery_models import OutgoingEvent
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.tables import SHARDS
 from pipeline.errors import CancelledError, Code, PermanentError, PipelineError, SupersededError
-from pipeline.models import Claim, Failure, Record, Status, Stored
+from pipeline.models import Claim, Failure, Record, Stage, Status, Stored
 
 
 class FinishRequest(NamedTuple):
@@ -45,13 +45,39 @@ Written = tuple[Record | PipelineError, bool]  # the row or the error, and wheth
 class ClaimWrites:
     """Updates of the table `media` under a claim. `now` returns Unix milliseconds.
 
-    Each method returns the row after the update, or an error, for each item in its order.
+    A method that takes several items returns the row after the update, or an error, for each in their order.
     """
 
     def __init__(self, database: Database, deliveries: Deliveries, now: Callable[[], int]) -> None:
         self._database = database
         self._deliveries = deliveries
         self._now = now
+
+    def renew(self, tokens: Collection[str], *, until: int) -> None:
+        """See `Catalogue.renew`."""
+
+        def work(session: Session) -> None:
+            for token in sorted(tokens):  # the same order everywhere, to avoid deadlocks between writers
+                session.execute(statements.RENEW, media_id=token.partition(".")[0], token=token, until=until)
+
+        if tokens:
+            self._database.write(work)
+
+    def release(self, claim: Claim, *, stage: Stage, attempts: int, error: PipelineError | None) -> None:
+        """See `Catalogue.release`."""
+        code, message = (error.code.value, rows.shortened(error.message)) if error else (None, None)
+        values = {"new_stage": stage.value, "new_attempts": attempts, "new_error_code": code, "new_error": message}
+        values["history"] = claim.attempt_log.pending_lines()
+
+        def work(session: Session) -> None:
+            holder = {"media_id": claim.id, "token": claim.token}
+            if not session.row(statements.RELEASE, **holder, now=self._now(), **values):
+                raise SupersededError(claim.id)
+            if error:
+                self.count(session, {"retried": 1})
+
+        self._database.write(work)
+        claim.attempt_log.mark_written()
 
     def mark_stored(self, contents: Sequence[tuple[Claim, Stored]]) -> list[Record | PipelineError]:
         writes = []
