@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -230,6 +232,38 @@ def test_retry_after_is_seconds_or_a_date() -> None:
         *(0, 600, 7),
         *(None, None, None),
     ]
+
+
+LATE = """
+import sys, threading
+from esteira_client import Client
+client = Client(sys.argv[1], "token", spool=sys.argv[2], timeout=10)
+
+def listen():
+    main.join()
+    print(client.process_media({"message_id": "m1", "url": "https://media.example/x"}, "shop").mode)
+    print(client.flush(10))
+
+main = threading.main_thread()
+threading.Thread(target=listen).start()
+"""
+
+
+@pytest.mark.parametrize(("status", "mode"), [(202, "accepted"), (503, "spooled")])
+def test_client_works_after_the_end_of_the_main_thread(
+    server: FakeServer, folder: Path, status: int, mode: str
+) -> None:
+    server.then(202)
+    server.answers[0] = (status, {}, server.answers[0][2])
+    url = server.url.replace("127.0.0.1", "localhost")
+    command = [sys.executable, "-c", LATE, url, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment())
+    assert (done.stdout.split(), done.stderr) == ([mode, "True"], "")
+
+
+def environment() -> dict[str, str]:
+    """The environment of a process that finds the client where this one does."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def test_spool_that_is_no_folder_is_named(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,6 +18,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(_Threads(thread_name_prefix="esteira-client"))
         self._thread = threading.Thread(target=self._loop.run_forever, name="esteira-client", daemon=True)
         self._thread.start()
 
@@ -34,3 +36,25 @@ class LoopThread:
         self._thread.join(STOP_S)
         if not self._thread.is_alive():
             self._loop.close()
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads for blocking calls, also when the main thread has ended, which shuts all pools down.
+
+    A listener may go on in other threads then.
+    """
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except RuntimeError:
+            future: Future[T] = Future()
+            threading.Thread(target=_complete, args=(future, fn, args, kwargs), daemon=True).start()
+            return future
+
+
+def _complete(future: Future[T], fn: Callable[..., T], args: Any, kwargs: Any) -> None:
+    try:
+        future.set_result(fn(*args, **kwargs))
+    except BaseException as error:  # noqa: BLE001  the caller waits for it
+        future.set_exception(error)
