@@ -63,7 +63,8 @@ export class Server {
         if (call.signal) init['signal'] = call.signal;
         if (call.body !== undefined) {
             init['body'] = call.body;
-            if (typeof call.body !== 'string') init['duplex'] = 'half';
+            // Without these two, fetch keeps a copy of what it has sent, for a redirect: the whole file in memory.
+            if (typeof call.body !== 'string') Object.assign(init, { duplex: 'half', redirect: 'error', window: null });
         }
         try {
             return await fetch(this.url + call.path, init as RequestInit);
@@ -82,7 +83,9 @@ function lostAnswer(error: unknown, deadline?: AbortSignal): EsteiraError {
             return new EsteiraError('aborted', 'aborted');
         return new UnavailableError('timeout', 'the server did not answer in time');
     }
-    const code = systemCode((error as { cause?: unknown } | null)?.cause) || systemCode(error);
+    const cause = (error as { cause?: unknown } | null)?.cause;
+    if (cause instanceof Error && cause.message === 'unexpected redirect') return redirected(null);
+    const code = systemCode(cause) || systemCode(error);
     return new UnavailableError('unreachable', `the server cannot be reached${code ? ` (${code})` : ''}`);
 }
 
@@ -107,13 +110,14 @@ export function refusal(answer: Response, text: string): EsteiraError {
     if (NOT_NOW.has(status) || status >= 500 || (status === 404 && !own)) {
         return new UnavailableError(code, message, { status, retryAfterS: retryAfter(answer) });
     }
-    if (status >= 300 && status < 400) {
-        return new RefusedError('redirected', 'the server redirects: set url (ESTEIRA_URL) to its own address', {
-            status,
-        });
-    }
+    if (status >= 300 && status < 400) return redirected(status);
     if (status === 401 || status === 403) return new UnauthorizedError(code, message, { status });
     return new RefusedError(code, message, { status });
+}
+
+/** The error for a redirect; fetch hides its status from a request that sends a file. */
+function redirected(status: number | null): RefusedError {
+    return new RefusedError('redirected', 'the server redirects: set url (ESTEIRA_URL) to its own address', { status });
 }
 
 function esteiraError(text: string): { code: string; message: string } | null {

@@ -1,10 +1,21 @@
 // What goes wrong on the listener's machine: the disk, the clock, files of others, messages of an odd form.
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
-import { chmodSync, mkdirSync, readFileSync, readdirSync, statSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+    chmodSync,
+    mkdirSync,
+    readFileSync,
+    readdirSync,
+    statSync,
+    truncateSync,
+    unlinkSync,
+    utimesSync,
+    writeFileSync,
+} from 'node:fs';
 import files from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
+import { finished } from 'node:stream/promises';
 import test from 'node:test';
 import { accept, clientOf, fakeServer, folderOf, message, until } from './support/fakeServer.mjs';
 
@@ -155,6 +166,8 @@ test('a redirect keeps what is in the spool, and is reported once', async (t) =>
     await until(() => errors.length > 0);
     assert.deepEqual([errors.map((error) => error.code), entriesIn(folder).length], [['redirected'], 2]);
     await assert.rejects(client.processMediaAsync(message('m3'), 'shop'), { code: 'redirected', status: 307 });
+    const data = Buffer.from('bytes');
+    await assert.rejects(client.processMediaAsync({ message_id: 'm4', data }, 'shop'), { code: 'redirected' });
     fake.answer = accept;
     assert.ok(await client.flush(5000));
 });
@@ -187,6 +200,22 @@ test('messages that refer to themselves are handed over, ids that are no text ar
     await client.processMediaAsync(withBytes, 'shop');
     const form = fake.requests.at(-1).body.toString();
     assert.match(form, /name="message_id"\r\n\r\n7\r\n[^]*name="media_key"\r\n\r\n\[1,2,3\]\r\n[^]*"from_me"\r\n\r\ntrue/);
+});
+
+test('a file is never in memory as a whole', async (t) => {
+    const fake = await fakeServer(t, accept, (request) => finished(request.resume()));
+    const path = join(folderOf(), 'video.mp4');
+    writeFileSync(path, '');
+    truncateSync(path, 200 * 2 ** 20);
+    const { client } = clientOf(t, fake.url);
+    const before = process.memoryUsage().rss;
+    let most = 0;
+    const timer = setInterval(() => {
+        most = Math.max(most, process.memoryUsage().rss - before);
+    }, 5);
+    t.after(() => clearInterval(timer));
+    await client.processMediaAsync({ message_id: 'm1', file: path }, 'shop');
+    assert.ok(most < 120 * 2 ** 20, `${most >> 20} MB`);
 });
 
 test('a signal that outlives many contents does not collect listeners', async (t) => {

@@ -7,13 +7,16 @@ import { esteira } from './package.mjs';
 
 export const TOKEN = 'a token of the tests';
 
-/** Starts a server. `answer(request, body)` returns [status, body, headers], or null for no answer at all. */
-export async function fakeServer(t, answer = accept) {
+/**
+ * Starts a server. `answer(request, body)` returns [status, body, headers], or null for no answer at all; `read` reads
+ * the body.
+ */
+export async function fakeServer(t, answer = accept, read = bodyOf) {
     const requests = [];
     const fake = { requests, answer };
     const server = createServer(async (request, response) => {
-        const body = await bodyOf(request).catch(() => null);
-        if (!body) return; // the client has given up
+        const body = await read(request).catch(() => null);
+        if (body === null) return; // the client has given up
         requests.push({ method: request.method, path: request.url, headers: request.headers, body });
         const [status, reply, headers] = (await fake.answer(request, body, response)) ?? [];
         if (status) response.writeHead(status, headers).end(typeof reply === 'string' ? reply : JSON.stringify(reply));
@@ -40,7 +43,7 @@ function listen(server, port) {
 }
 
 export function accept(request, body) {
-    const id = request.url === '/hooks/media' && body[0] === 123 ? JSON.parse(body).message_id : 'x';
+    const id = request.url === '/hooks/media' && body?.[0] === 123 ? JSON.parse(body).message_id : 'x';
     return [202, { accepted: [{ id: `id of ${id}`, message_id: id, status: 'received' }], ignored: 0 }];
 }
 
