@@ -30,6 +30,9 @@ def reload() -> None:
     folder = settings_for_command().var_dir.absolute()
     try:
         connection = connect(folder)
+    except PermissionError:
+        print_message(f"esteira: VAR_DIR {printable(folder)} is of another user: reload as the user of `esteira start`")
+        exit_with(FAILED)
     except OSError:
         print_message(f"esteira: no `esteira start` runs with VAR_DIR {printable(folder)}")
         exit_with(FAILED)
