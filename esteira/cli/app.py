@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
+import resource
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import rich_click as click
 from click.exceptions import Exit, NoSuchCommand
@@ -25,6 +27,11 @@ EPILOG = Text(
 Settings come from the environment and from `.env`; `esteira settings` lists all of them.
 Exit status: 0 success, 1 something failed, 2 wrong usage or a wrong setting."""
 )
+
+OUT_OF_MEMORY = b"esteira: out of memory: raise the limit of memory (ulimit -v, or that of the container)\n"
+
+# Imports fail in many ways with less; commands other than `start` work with 95 MB (list, status, doctor measured).
+LEAST_ADDRESS_BYTES = 95_000_000
 
 click.rich_click.PADDING_HELPTEXT_FIRST_LINE = (0, 0, 1, 0)  # a blank line after the first paragraph of a help
 
@@ -54,22 +61,25 @@ class Commands(click.RichGroup):
             return super().invoke(ctx)
         except (click.ClickException, click.Abort, Exit):
             raise
+        except MemoryError:  # there may be no memory for another call, nor for the end of the interpreter
+            _exit_out_of_memory()
         except Exception as error:
             _exit_if_unloadable(error)
             importlib.import_module("esteira.cli.errors").exit_with_message(error)
             raise
 
 
+def _exit_out_of_memory() -> NoReturn:
+    os.write(2, OUT_OF_MEMORY)
+    os._exit(1)
+
+
 def _exit_if_unloadable(error: Exception) -> None:
     """Ends the command with one line if a module cannot be loaded; nothing else has to be loaded for that."""
-    if isinstance(error, MemoryError):
-        text = "out of memory: raise the limit of memory (ulimit -v, or that of the container)"
-    elif isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
         text = f"a library cannot be loaded ({error}): install it, or Esteira's dependencies again"
-    else:
-        return
-    sys.stderr.write(f"esteira: {text}\n")
-    raise Exit(1) from None
+        sys.stderr.write(f"esteira: {text}\n")
+        raise Exit(1) from None
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,6 +104,9 @@ def esteira() -> None:
 
 def main() -> None:
     """The console script."""
+    address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if 0 <= address_space < LEAST_ADDRESS_BYTES:  # -1 is no limit
+        _exit_out_of_memory()
     set_private_umask()
     # Imports make hardly any garbage, and looking for it in all that they load takes a tenth of the start.
     gc.disable()

@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.catalogue.health import DatabaseHealth
-from pipeline.config.memory_limit import memory_limit_mb, needed_mb
+from pipeline.config.memory_limit import (
+    LEAST_ADDRESS_MB,
+    WORKER_ADDRESS_MB,
+    address_space_mb,
+    memory_limit_mb,
+    needed_mb,
+)
 from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
 from pipeline.extras import is_installed
@@ -25,17 +31,31 @@ def check_limits(workers: int, warn: Callable[[str], object]) -> None:
     """Calls `warn` if the memory is less than needed.
 
     Raises:
-        SettingsError: with half of it nothing would run for long, or too few files may be open.
+        SettingsError: with half of it nothing would run for long, or too few files may be open, or no worker process
+            can reserve its address space.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files < MIN_OPEN_FILES:
         raise SettingsError(f"only {files} files may be open at once: `ulimit -n 1024`, or LimitNOFILE= in systemd")
+    _check_address_space(warn)
     limit, needed = memory_limit_mb(), needed_mb(workers)
     if limit is None or limit >= needed:
         return
     text = f"the memory is limited to {limit} MB, and web app and {workers} worker processes need about {needed} MB"
     text += ": raise the limit, or lower WEB_CONCURRENCY"
     if limit < needed_mb(1) // 2:
+        raise SettingsError(text)
+    warn(text)
+
+
+def _check_address_space(warn: Callable[[str], object]) -> None:
+    """Calls `warn`, or raises SettingsError, if the limit of `ulimit -v` is too low for a worker process."""
+    limit = address_space_mb()
+    if limit is None or limit >= WORKER_ADDRESS_MB:
+        return
+    text = f"the address space of a process is limited to {limit} MB (ulimit -v), and a worker process reserves up to "
+    text += f"{WORKER_ADDRESS_MB} MB: raise the limit, or `ulimit -v unlimited`"
+    if limit < LEAST_ADDRESS_MB:
         raise SettingsError(text)
     warn(text)
 

@@ -30,6 +30,20 @@ def test_memory_limit_is_refused_or_named(monkeypatch: pytest.MonkeyPatch, limit
     assert all(f"limited to {limit} MB" in text and "raise the limit" in text for text in said)
 
 
+@pytest.mark.parametrize(("limit", "level"), [(268, "refused"), (1099, "refused"), (1400, "warned"), (1500, "")])
+def test_address_space_is_refused_or_named(monkeypatch: pytest.MonkeyPatch, limit: int, level: str) -> None:
+    monkeypatch.setattr(machine, "address_space_mb", lambda: limit)
+    monkeypatch.setattr(machine, "memory_limit_mb", lambda: None)
+    said: list[str] = []
+    try:
+        machine.check_limits(2, said.append)
+        told = "warned" if said else ""
+    except SettingsError as error:
+        told, said = "refused", [error.message]
+    assert told == level
+    assert all(f"limited to {limit} MB (ulimit -v)" in text and "raise the limit" in text for text in said)
+
+
 def test_few_open_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (24, 24))
     with pytest.raises(SettingsError, match="only 24 files may be open at once: `ulimit -n 1024`"):
@@ -59,12 +73,15 @@ def test_kill_hints_at_memory(status: int, hinted: bool) -> None:
     assert ("memory" in memory_hint(status)) == hinted
 
 
-def test_start_with_64_mb_of_address_space_is_one_line() -> None:
+@pytest.mark.parametrize("limit_mb", [64, 80, 300])
+def test_start_in_a_small_address_space_is_one_line(limit_mb: int) -> None:
     with new_installation() as installation:
-        code = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_AS, (1 << 26, 1 << 26));"
+        code = (
+            f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_AS, ({limit_mb} << 20, {limit_mb} << 20));"
+        )
         code += "os.execv(sys.argv[1], ['esteira', 'start'])"
         finished = installation.python(code, str(Path(__import__("sys").executable).parent / "esteira"))
     assert finished.code in {1, 2}
     [line] = finished.err.splitlines()
     assert line.startswith("esteira: ")
-    assert "memory" in line
+    assert "memory" in line or "address space" in line

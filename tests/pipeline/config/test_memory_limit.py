@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.memory_limit import memory_limit_mb
+from pipeline.config.memory_limit import address_space_mb, memory_limit_mb
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +35,8 @@ def test_lower_limit_of_address_space_counts(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "memory.max").write_text("200000000")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100_000_000, resource.RLIM_INFINITY))
     assert memory_limit_mb(tmp_path) == 100
+    assert address_space_mb() == 100
+
+
+def test_address_space_without_a_limit() -> None:
+    assert address_space_mb() is None
