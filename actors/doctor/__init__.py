@@ -48,7 +48,7 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
         try:
             yield from group(settings)
         except PipelineError as error:
-            yield fail(name, error.message, "see .env.example")
+            yield fail(name, error.message, "see `esteira settings`")
         except OSError as error:
             yield fail(name, f"check failed: {error.strerror}", "check the permissions of its files and directories")
         except Exception as error:  # noqa: BLE001  (an unexpected error is a finding, and the next group still runs)

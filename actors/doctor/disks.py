@@ -12,19 +12,20 @@ from pipeline.values.paths import nearest_existing
 MOUNTS = Path("/proc/self/mountinfo")  # proc(5): a line for each mount
 NETWORK = re.compile(r"nfs\d?|cifs|smb\d?|smbfs|9p|afs|ceph|glusterfs|lustre|beegfs|gpfs|davfs|fuse\.(?!ext|ntfs).*")
 ESCAPED = re.compile(r"\\([0-7]{3})")  # mountinfo writes a space in a path as \040
+UNKNOWN = "an unknown file system"
 MEMORY = frozenset({"tmpfs", "ramfs"})
 LOW_BYTES, MIN_BYTES = 1_000_000_000, 50_000_000  # below the first: a warning; below the second: a failure
 LOW_INODES, MIN_INODES = 10_000, 100
 
 
 def filesystem(path: Path) -> str:
-    """The type of the filesystem that contains the path, as `mount` names it; `unknown` without /proc."""
+    """The type of the filesystem that contains the path, as `mount` names it; UNKNOWN without /proc."""
     resolved = nearest_existing(path).resolve()
     try:
         lines = MOUNTS.read_text(errors="replace").splitlines()
     except OSError:
-        return "unknown"
-    nearest, kind = Path("/"), "unknown"
+        return UNKNOWN
+    nearest, kind = Path("/"), UNKNOWN
     for line in lines:  # in the order of mounting: a later mount on the same directory hides an earlier one
         mount, _, rest = line.partition(" - ")
         point = Path(ESCAPED.sub(lambda match: chr(int(match[1], 8)), mount.split()[4]))

@@ -42,7 +42,7 @@ def check_valid(settings: Settings) -> Finding:
     try:
         build_services(settings).close()
     except SettingsError as error:
-        return fail("settings", error.message, "see .env.example")
+        return fail("settings", error.message, "see `esteira settings`")
     except OSError as error:
         return fail("settings", f"VAR_DIR: cannot create directories: {error.strerror}", "choose another VAR_DIR")
     return ok("settings", "all values are valid")

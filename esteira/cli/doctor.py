@@ -9,7 +9,7 @@ from esteira.cli.environment import settings_for_command
 from esteira.cli.output import examples, exit_with, print_json, printable
 
 STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
-NAME_WIDTH = 20  # characters of the column with the names of the checks
+NAME_WIDTH = 22  # characters of the column with the names of the checks
 
 
 @click.command(

@@ -34,7 +34,8 @@ def reload() -> None:
         print_message(f"esteira: VAR_DIR {printable(folder)} is of another user: reload as the user of `esteira start`")
         exit_with(FAILED)
     except OSError:
-        print_message(f"esteira: no `esteira start` runs with VAR_DIR {printable(folder)}")
+        where = f"with VAR_DIR {printable(folder)}"
+        print_message(f"esteira: no `esteira start` runs {where}: call this in its folder, or set VAR_DIR")
         exit_with(FAILED)
     with closing(connection):
         _follow(connection)

@@ -27,7 +27,7 @@ from pipeline.security.private_dirs import tighten
 
 T = TypeVar("T")
 
-REMEDY = "run `esteira start`, or the release line of the Procfile"
+REMEDY = "run `esteira migrate` once; `esteira start` does it too"
 UNDEFINED_TABLE = "42P01"  # PostgreSQL manual, appendix A
 
 log = structlog.get_logger()

@@ -220,13 +220,13 @@ def _no_text() -> SettingsError:
 def _message(detail: Any) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if not detail["loc"]:
-        return f"{message} (see .env.example)"
+        return f"{message} (see `esteira settings`)"
     name = str(detail["loc"][0]).upper()
     value = os.environ.get(name)
     field = Settings.model_fields.get(name.lower())
     secret = field is not None and "SecretStr" in str(field.annotation)
     shown = f" {without_secrets(value)!r}" if value is not None and not secret else ""
-    return f"{name}{shown}: {message} (see .env.example)"
+    return f"{name}{shown}: {message} (see `esteira settings`)"
 
 
 @functools.cache

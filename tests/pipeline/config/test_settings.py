@@ -92,7 +92,7 @@ def test_invalid_setting_is_reported_with_name_value_and_remedy(
     assert caught.value.code == Code.BAD_SETTING
     assert message.startswith(f"{name} {value!r}: ")
     assert remedy in message
-    assert ".env.example" in message
+    assert "`esteira settings`" in message
     assert len(message.splitlines()) == 1
 
 
