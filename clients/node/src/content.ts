@@ -1,6 +1,7 @@
 /** The stored bytes of an attachment, as a stream. */
 
 import { Readable } from 'node:stream';
+import { Deadline } from './deadline.js';
 import { UnavailableError } from './errors.js';
 import { refusal } from './http.js';
 import type { Call, Server } from './http.js';
@@ -28,13 +29,13 @@ export async function openContent(
     { timeoutMs, ...options }: ContentOptions & { timeoutMs: number },
 ): Promise<Content> {
     const headers: Record<string, string> = options.range ? { Range: options.range } : {};
-    const head = new HeadTimeout(timeoutMs, options.signal);
+    const head = new Deadline(timeoutMs, options.signal);
     const answer = await headOf(server, { path, headers, signal: head.signal })
         .catch((error: unknown) => {
             head.release();
             throw error;
         })
-        .finally(() => head.isThere());
+        .finally(() => head.isKept());
     const length = answer.headers.get('content-length');
     const stream = answer.body ? Readable.fromWeb(answer.body as ReadableStream) : Readable.from([]);
     stream.once('close', () => head.release());
@@ -52,37 +53,6 @@ async function headOf(server: Server, call: Call & { signal: AbortSignal }): Pro
     if (!store) return answer;
     // Without the token: it is another server, and the address is signed.
     return fromStore(new URL(store, answer.url), { headers: call.headers ?? {}, signal: call.signal });
-}
-
-/** Aborts a request whose answer does not begin in time, or when the caller's own signal says so. */
-class HeadTimeout {
-    private readonly controller = new AbortController();
-    private readonly timer: NodeJS.Timeout;
-
-    constructor(
-        timeoutMs: number,
-        private readonly caller?: AbortSignal,
-    ) {
-        this.timer = setTimeout(() => this.controller.abort(new DOMException('', 'TimeoutError')), timeoutMs);
-        if (caller?.aborted) this.abort();
-        caller?.addEventListener('abort', this.abort);
-    }
-
-    get signal(): AbortSignal {
-        return this.controller.signal;
-    }
-
-    private readonly abort = (): void => this.controller.abort(this.caller?.reason);
-
-    /** Stops listening to the caller's signal, which may live longer than many requests. */
-    release(): void {
-        this.caller?.removeEventListener('abort', this.abort);
-    }
-
-    /** The answer has begun: from now on only the caller's signal ends it. */
-    isThere(): void {
-        clearTimeout(this.timer);
-    }
 }
 
 async function fromStore(url: URL, init: RequestInit): Promise<Response> {

@@ -107,18 +107,18 @@ export class Handler {
         return later('spooled', handOver.id, handOver.messageId, reason);
     }
 
-    private request(handOver: HandOver, timeoutMs: number): Promise<unknown> {
-        const call = { method: 'POST', path: handOver.path, timeoutMs };
+    private request(handOver: HandOver, timeoutMs: number, signal?: AbortSignal): Promise<unknown> {
+        const call = { method: 'POST', path: handOver.path, timeoutMs, ...(signal && { signal }) };
         if (!handOver.bytes) return this.server.json({ ...call, body: JSON.stringify(handOver.body) });
         return this.server.json({ ...call, ...multipart(handOver.fields ?? {}, handOver.bytes) });
     }
 
     private senderOf(folder: SpoolFolder): SpoolSender {
         return new SpoolSender(folder, {
-            send: async (entry) => {
+            send: async (entry, signal) => {
                 const size = entry.file?.size ?? 0;
                 const timeoutMs = this.settings.requestTimeoutMs + size / BYTES_PER_MS;
-                const answer = await this.request(handOverOfEntry(entry, folder), timeoutMs);
+                const answer = await this.request(handOverOfEntry(entry, folder), timeoutMs, signal);
                 return receiptOf(answer, entry.message_id);
             },
             delivered: (receipt) => {

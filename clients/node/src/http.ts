@@ -1,5 +1,6 @@
 /** Requests to the server. Every failure becomes an EsteiraError that says whether a later request may succeed. */
 
+import { Deadline } from './deadline.js';
 import { EsteiraError, RefusedError, UnauthorizedError, UnavailableError, systemCode } from './errors.js';
 
 export const MAX_RETRY_AFTER_S = 600;
@@ -34,17 +35,15 @@ export class Server {
 
     /** The JSON in the answer to a call; the time-out covers the whole answer. */
     async json(call: Call & { timeoutMs: number }): Promise<unknown> {
-        const deadline = AbortSignal.timeout(Math.ceil(call.timeoutMs));
-        const answer = await this.open({ ...call, signal: deadline });
-        const text = await bodyText(answer).catch((error: unknown) => {
-            throw lostAnswer(error, deadline);
-        });
+        const deadline = new Deadline(call.timeoutMs, call.signal);
         try {
-            return JSON.parse(text) as unknown;
-        } catch {
-            throw new UnavailableError('bad_reply', 'the answer is not JSON: something else answers at this address', {
-                status: answer.status,
+            const answer = await this.open({ ...call, signal: deadline.signal });
+            const text = await bodyText(answer).catch((error: unknown) => {
+                throw lostAnswer(error, deadline.signal);
             });
+            return parsed(text, answer.status);
+        } finally {
+            deadline.release();
         }
     }
 
@@ -87,6 +86,15 @@ function lostAnswer(error: unknown, deadline?: AbortSignal): EsteiraError {
     if (cause instanceof Error && cause.message === 'unexpected redirect') return redirected(null);
     const code = systemCode(cause) || systemCode(error);
     return new UnavailableError('unreachable', `the server cannot be reached${code ? ` (${code})` : ''}`);
+}
+
+function parsed(text: string, status: number): unknown {
+    try {
+        return JSON.parse(text) as unknown;
+    } catch {
+        const message = 'the answer is not JSON: something else answers at this address';
+        throw new UnavailableError('bad_reply', message, { status });
+    }
 }
 
 async function bodyText(answer: Response): Promise<string> {

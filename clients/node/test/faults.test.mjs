@@ -218,6 +218,18 @@ test('a file is never in memory as a whole', async (t) => {
     assert.ok(most < 120 * 2 ** 20, `${most >> 20} MB`);
 });
 
+test('closing does not wait for a server that hangs, and keeps the spool', async (t) => {
+    const fake = await fakeServer(t, () => null);
+    const folder = folderOf();
+    spooled(folder, 'm1');
+    const { client, errors } = clientOf(t, fake.url, { requestTimeoutMs: 60_000, spool: { folder } });
+    await until(() => fake.requests.length === 1);
+    const began = performance.now();
+    await client.close();
+    assert.ok(performance.now() - began < 10_000);
+    assert.deepEqual([entriesIn(folder).length, errors, readdirSync(folder).includes('lock')], [1, [], false]);
+});
+
 test('a signal that outlives many contents does not collect listeners', async (t) => {
     const fake = await fakeServer(t, (request) => (request.url.includes('aaaa') ? [200, 'bytes'] : [404, '{}']));
     const { client } = clientOf(t, fake.url, { spool: false });

@@ -16,7 +16,7 @@ const MAX_REFUSALS = 3; // answers of an entry's own after which it is passed ov
 
 /** What the sender tells its client. */
 export interface SenderEvents {
-    send(entry: Entry): Promise<Receipt>;
+    send(entry: Entry, signal: AbortSignal): Promise<Receipt>;
     delivered(receipt: Receipt): void;
     /** The server has answered: further hand-overs may be sent directly. */
     isBack(): void;
@@ -33,7 +33,7 @@ export class SpoolSender {
     private readonly lock: SpoolLock;
     private readonly refusals = new Map<string, number>();
     private running: Promise<void> | null = null;
-    private closed = false;
+    private readonly closing = new AbortController();
     private wakeUp: (() => void) | null = null;
     /** The code of the failure that was reported last; null after a success. */
     private reported: string | null = null;
@@ -73,12 +73,16 @@ export class SpoolSender {
         }
     }
 
-    /** Stops. What is being sent is awaited. */
+    /** Stops. What is being sent stays in the spool: if the server has it already, the repeat does no harm. */
     async close(): Promise<void> {
-        this.closed = true;
+        this.closing.abort();
         this.isAgain = false;
         this.wake();
         await this.running;
+    }
+
+    private get closed(): boolean {
+        return this.closing.signal.aborted;
     }
 
     private async run(): Promise<void> {
@@ -130,7 +134,7 @@ export class SpoolSender {
             const { maxAgeMs } = this.folder.settings;
             if (Date.now() - entry.at > maxAgeMs)
                 throw new SpoolError('spool_expired', `${name}: it is too old to be sent`);
-            receipt = await this.events.send(entry);
+            receipt = await this.events.send(entry, this.closing.signal);
             await this.folder.remove(name);
         } catch (error) {
             return this.failed(name, entry, error);
@@ -145,6 +149,7 @@ export class SpoolSender {
     /** What a failure means for the round. Entries that can never be sent are moved aside. */
     private async failed(name: string, entry: Entry | null, error: unknown): Promise<Stop | null> {
         if (!(error instanceof EsteiraError) || error.code === 'spool_failed') throw error;
+        if (this.closed) return { waitMs: null, error };
         if (error instanceof UnauthorizedError || error.code === 'redirected') {
             this.reportOnce(error);
             this.events.isBack();
