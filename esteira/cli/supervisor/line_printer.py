@@ -8,6 +8,7 @@ import queue
 import select
 import sys
 import threading
+import time
 from collections import deque
 from datetime import datetime
 from itertools import cycle
@@ -48,6 +49,7 @@ class LinePrinter:
         self._dropped = 0
         self._is_cut = False  # the last line was written in part
         self._lock = threading.Lock()  # of `_dropped`
+        self._followers: list[threading.Thread] = []
         self._writer = threading.Thread(target=self._write_all, name="line printer", daemon=True)
         self._writer.start()
 
@@ -63,10 +65,14 @@ class LinePrinter:
         kept = deque(maxlen=0) if last_lines is None else last_lines
         thread = threading.Thread(target=self._follow, args=(part, stream, kept), name=f"lines of {part}", daemon=True)
         thread.start()
+        self._followers = [*filter(threading.Thread.is_alive, self._followers), thread]
         return thread
 
     def close(self) -> None:
-        """Waits at most CLOSE_S until the waiting lines are written."""
+        """Waits at most CLOSE_S for the ends of the streams, and as long until the waiting lines are written."""
+        deadline = time.monotonic() + CLOSE_S
+        for follower in self._followers:
+            follower.join(max(0.0, deadline - time.monotonic()))
         try:
             self._waiting.put(None, timeout=CLOSE_S)
         except queue.Full:

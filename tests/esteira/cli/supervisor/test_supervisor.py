@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -198,6 +199,20 @@ def test_output_that_does_not_block_is_written_when_it_is_read_again() -> None:
         assert [lines.readline().split()[-1] for _ in range(5000)] == [b"%d" % number for number in range(5000)]
     printer.close()
     os.close(writer)
+
+
+def test_last_line_of_a_part_is_written_although_its_reader_is_late(tmp_path: Path) -> None:
+    class LateStream(io.BytesIO):
+        def readline(self, size: int | None = -1) -> bytes:
+            time.sleep(0.3)
+            return super().readline(size)
+
+    output = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    printer = LinePrinter(lambda _part, line, _at, _colour: line, output=output)
+    printer.follow("web", LateStream(b"the last line\n"))
+    printer.close()
+    os.close(output)
+    assert (tmp_path / "log").read_text() == "the last line\n"
 
 
 def test_lines_are_written_again_after_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
