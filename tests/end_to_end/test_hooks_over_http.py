@@ -50,7 +50,7 @@ def test_batch_over_http_is_stored_once_and_counted(installation: Installation, 
         ids = {tuple(one["id"] for one in answer["accepted"]) for _, answer in answers}
         assert len(ids) == 1
         wait_until(lambda: ask(installation, "/stats")[1]["totals"]["done"] == 3)
-        assert ask(installation, "/hooks/wppconnect", {"event": "onack"})[0] == 401
+        assert ask(installation, "/hooks/wppconnect", {"event": "onack"}, token="another")[0] == 401
         totals = ask(installation, "/stats")[1]["totals"]
     assert (totals["received"], totals["duplicates"], totals["ignored"]) == (3, 6, 0)
     assert len(installation.stored_files()) == 3

@@ -180,6 +180,7 @@ EXAMPLES: dict[str, Any] = {
         "duration_ms": {"mean": 210, "p50": 120, "p95": 480, "p99": 1900},
         "per_minute": 87,
         "oldest_unfinished_s": 0.084,
+        "intake_spool": {"entries": 0, "size_bytes": 0, "oldest_s": 0.0, "damaged": 0},
         "pauses": [PAUSE],
     },
 }

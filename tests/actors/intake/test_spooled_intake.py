@@ -135,7 +135,7 @@ def test_tables_of_another_version_are_no_outage(make: Callable[..., RunningSyst
     with closing(sqlite3.connect(system.folder / "esteira.db")) as database:
         database.execute("DROP TABLE media")
         database.commit()
-    with pytest.raises(Exception, match="run `esteira start`"):
+    with pytest.raises(Exception, match="has no tables: run `esteira migrate` once"):
         system.submit(url=URL)
     assert spooled(system) == 0
 

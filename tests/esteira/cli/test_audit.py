@@ -38,8 +38,8 @@ UNKNOWN = "0" * 32
 HOSTILE = "\x1b[31mred\x1b[0m\nsecond line\u202e<b>"
 
 # Commands that change nothing. `start` only changes the tables, as `migrate` does.
-READING = {
-    *("start", "status", "list", "failures", "stats", "workers", "pauses", "check", "doctor", "audit"),
+READING = {  # also those that start or replace processes, and change no data
+    *("start", "reload", "status", "list", "failures", "stats", "workers", "pauses", "check", "doctor", "audit"),
     "settings",
     *("webhooks list", "users list"),
 }

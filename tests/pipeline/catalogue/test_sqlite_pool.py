@@ -75,13 +75,16 @@ def test_discard_closes_all_connections(pool: SqlitePool) -> None:
     assert is_open(pool.acquire())
 
 
-@pytest.mark.parametrize("again", [True, False], ids=["replaced", "removed"])
-def test_replaced_or_removed_file_is_reopened(pool: SqlitePool, path: Path, again: bool) -> None:
+@pytest.mark.parametrize("is_away", [False, True], ids=["at once", "after it was away"])
+def test_replaced_file_is_reopened(pool: SqlitePool, path: Path, is_away: bool) -> None:
     connection = pool.acquire()
     pool.release(connection)
     path.rename(path.with_suffix(".old"))
-    if again:
-        path.touch()
+    if is_away:
+        with pytest.raises(sqlite3.OperationalError, match="the file is missing"):
+            pool.acquire()
+        assert not path.exists()
+    path.touch()
     fresh = pool.acquire()
     assert fresh is not connection
     assert path.exists()
