@@ -45,8 +45,8 @@ _give_children_default_signals()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two test processes per core: most tests wait for a timeout, a heartbeat or a process that starts."""
-    return 2 * (os.cpu_count() or 1)
+    """Five test processes for two cores: many tests wait for a timeout or a heartbeat. With four, a third is idle."""
+    return 5 * (os.cpu_count() or 1) // 2
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -26,12 +26,15 @@ def installation(module_valkey: ValkeyServer) -> Iterator[Installation]:
 
 
 def ask(installation: Installation, path: str, given: Any = None, *, token: str = TOKEN) -> tuple[int, Any]:
-    """The status and JSON of a response. With `given` the request is a POST."""
+    """The status and JSON of a response. With `given` the request is a POST.
+
+    `esteira start` holds the socket, so that a request waits until the web app answers.
+    """
     body = None if given is None else json.dumps(given).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{installation.env['PORT']}{path}", body)
     request.add_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
