@@ -5,7 +5,7 @@ scripts/chaos F06 --rounds 10      one fault, ten rounds
 scripts/chaos --all                every fault, each on its own test system
 scripts/chaos --soak 30m --seed 7  random faults on one test system
 scripts/chaos steady --minutes 30  no fault; fails if memory grows
-scripts/chaos --short --at-once 3  the selection that runs before a merge
+scripts/chaos --short --at-once 4  the selection that runs before a merge
 scripts/chaos --control            the same faults on stock Dramatiq
 
 Exit status: 0 all checks passed, 1 a check failed, 2 wrong usage. Everything runs in a temporary folder on loopback.
