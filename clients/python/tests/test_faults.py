@@ -119,9 +119,9 @@ def test_entry_that_cannot_be_moved_aside_blocks_no_other(server: FakeServer, fo
     (folder / "aside").write_text("a file in the place of the folder")
     reports: list[str] = []
     with Client(server.url, TOKEN, spool=folder, on_error=lambda error, _: reports.append(error.code)):
-        wait_until(lambda: server.requests)
+        wait_until(lambda: Spool(SpoolOptions(folder)).names() == ["1794740000000-00000000-000000.json"])
     assert reports[0] == "spool_failed"
-    assert len(Spool(SpoolOptions(folder)).names()) == 1
+    assert server.bodies() == [MESSAGE]
 
 
 def test_entry_stays_while_the_system_fails_to_read_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
