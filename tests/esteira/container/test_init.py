@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,11 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
     processes: list[subprocess.Popen[str]] = []
     yield processes
     for process in processes:
+        below = children(process.pid) if process.poll() is None else []
         process.kill()
+        for pid in below:  # they hold the pipe that communicate() reads to its end
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.communicate()
 
 
@@ -99,3 +105,5 @@ def test_run_below_reaps_processes_whose_parents_have_ended(started: list[subpro
     time.sleep(0.1)
     assert len(children(process.pid)) > 1, "the orphans have not come to it, so this test tests nothing"
     wait_until(lambda: len(children(process.pid)) == 1, 10)
+    process.terminate()
+    assert process.wait(20) == 143
