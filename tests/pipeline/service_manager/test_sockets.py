@@ -25,6 +25,22 @@ print(sorted(name for name in os.environ if name.startswith("LISTEN")))
 """
 
 
+# Renumbers in a process of its own: the descriptors 3, 4, … of the process of the tests belong to others.
+PASS = """
+import fcntl, os, sys
+program, *descriptors = sys.argv[1:]
+first_free = 3 + len(descriptors)
+copies = [fcntl.fcntl(int(each), fcntl.F_DUPFD_CLOEXEC, first_free) for each in descriptors]
+for each in descriptors:
+    os.close(int(each))
+for index, copy in enumerate(copies):
+    os.dup2(copy, 3 + index)
+if os.environ["LISTEN_PID"] == "own":
+    os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.executable, [sys.executable, "-c", program])
+"""
+
+
 def listening(family: socket.AddressFamily, address: object) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.bind(address)  # type: ignore[arg-type]
@@ -36,30 +52,17 @@ def run(
     *passed: socket.socket, pid: str | None = None, count: str | None = None, names: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Runs TAKE with these sockets from descriptor 3 on. `pid`: LISTEN_PID instead of the process's own."""
-    first = 100  # above all descriptors that are moved to 3, 4, …
-    for index, each in enumerate(passed):
-        os.dup2(each.fileno(), first + index)
-
-    def prepare() -> None:
-        for index in range(len(passed)):
-            os.dup2(first + index, 3 + index)
-        os.environ["LISTEN_PID"] = str(os.getpid()) if pid is None else pid
-        os.environ["LISTEN_FDS"] = str(len(passed)) if count is None else count
-        os.environ["LISTEN_FDNAMES"] = names
-
-    try:
-        return subprocess.run(
-            [sys.executable, "-c", TAKE],
-            preexec_fn=prepare,
-            pass_fds=range(3, 3 + len(passed)),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    finally:
-        for index in range(len(passed)):
-            os.close(first + index)
+    descriptors = [each.fileno() for each in passed]
+    listen = {"LISTEN_FDS": str(len(passed)) if count is None else count, "LISTEN_FDNAMES": names}
+    return subprocess.run(
+        [sys.executable, "-c", PASS, TAKE, *map(str, descriptors)],
+        env={**os.environ, **listen, "LISTEN_PID": "own" if pid is None else pid},
+        pass_fds=descriptors,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_sockets_of_all_families_are_taken_and_not_passed_on(tmp_path: Path) -> None:
