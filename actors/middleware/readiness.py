@@ -1,4 +1,4 @@
-"""Tells the service manager of a worker that it takes messages."""
+"""Reports to the service manager (systemd, `esteira start`) that a worker takes messages."""
 
 from __future__ import annotations
 

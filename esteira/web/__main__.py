@@ -1,7 +1,7 @@
 """`python -m esteira.web` runs the web app with the settings WEB_HOST, PORT and WEB_WORKERS.
 
-It listens on the sockets that its starter passes to it (systemd's LISTEN_FDS), instead of WEB_HOST and PORT, and tells
-its starter when it is ready (NOTIFY_SOCKET).
+It listens on the sockets that its starter passes to it (systemd's LISTEN_FDS), instead of WEB_HOST and PORT, and
+reports to NOTIFY_SOCKET when it is ready.
 """
 
 from __future__ import annotations

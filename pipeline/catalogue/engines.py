@@ -103,8 +103,8 @@ def open_postgresql(url: URL, *, wait_s: float) -> Engine:
 def _prepare_connection(wait_s: float, connection: Any, record: ConnectionPoolEntry) -> None:
     """Makes a new connection ready for use.
 
-    A pooler answers the login with a process id of its own. In transaction mode, which cannot be told from session
-    mode, another server may run the next transaction: it does not know statements that were prepared on this one, and a
+    A pooler answers the login with a process id of its own. In transaction mode, which looks like session mode
+    here, another server may run the next transaction: it does not know statements that were prepared on this one, and a
     setting of the session would be left to another client. Transactions bring their settings with them then.
     """
     idle_ms = int(1000 * 2 * wait_s)

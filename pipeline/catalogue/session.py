@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ class WaitBudget:
         return max(1, int(self.left_s * 1000))
 
 
-class Session:
+class Session(ABC):
     """Runs statements on one connection, inside or outside of a transaction."""
 
     def __init__(self, driver: Any, compiled: Compile, budget: WaitBudget) -> None:
@@ -61,8 +62,9 @@ class Session:
         changed: int = self._run(statement, parameters).rowcount
         return changed
 
+    @abstractmethod
     def begin(self) -> None:
-        raise NotImplementedError
+        """Begins a transaction that writes."""
 
     def commit(self) -> None:
         self.committing = True

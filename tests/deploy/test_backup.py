@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -30,16 +31,16 @@ while kill -0 "$WORKERS" 2>/dev/null; do sleep 0.05; done
 """
 
 
-class Databases:
+class Databases(ABC):
     """Where a catalogue is, and how a copy of it becomes one."""
 
+    @abstractmethod
     def new(self) -> dict[str, str]:
         """The settings of an empty one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restore(self, copy: Path, var_dir: Path) -> dict[str, str]:
         """The settings of one with the content of this copy."""
-        raise NotImplementedError
 
 
 class SqliteFiles(Databases):

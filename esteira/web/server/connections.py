@@ -142,8 +142,7 @@ class LimitedHttpProtocol(H11Protocol):
     def shutdown(self) -> None:
         """Called when the server ends: running requests are to answer soon.
 
-        A request that is on its way is answered, and tells its sender that the connection ends. Later ones meet a
-        closed connection.
+        A request that is on its way is answered with `Connection: close`. Later ones meet a closed connection.
         """
         self.is_shutting_down = True
         if self.idle:

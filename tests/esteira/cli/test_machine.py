@@ -17,31 +17,31 @@ from pipeline.media_types.libraries import library_fault
 from tests.support.esteira import new_installation
 
 
+def checked_limits() -> tuple[str, list[str]]:
+    """What becomes of a start with two worker processes, and the messages: "refused", "warned" or ""."""
+    warnings: list[str] = []
+    try:
+        machine.check_limits(2, warnings.append)
+    except SettingsError as error:
+        return "refused", [error.message]
+    return "warned" if warnings else "", warnings
+
+
 @pytest.mark.parametrize(("limit", "level"), [(64, "refused"), (needed_mb(2) - 1, "warned"), (needed_mb(2), "")])
 def test_memory_limit_is_refused_or_named(monkeypatch: pytest.MonkeyPatch, limit: int, level: str) -> None:
     monkeypatch.setattr(machine, "memory_limit_mb", lambda: limit)
-    said: list[str] = []
-    try:
-        machine.check_limits(2, said.append)
-        told = "warned" if said else ""
-    except SettingsError as error:
-        told, said = "refused", [error.message]
-    assert told == level
-    assert all(f"limited to {limit} MB" in text and "raise the limit" in text for text in said)
+    found, texts = checked_limits()
+    assert found == level
+    assert all(f"limited to {limit} MB" in text and "raise the limit" in text for text in texts)
 
 
 @pytest.mark.parametrize(("limit", "level"), [(268, "refused"), (1099, "refused"), (1400, "warned"), (1500, "")])
 def test_address_space_is_refused_or_named(monkeypatch: pytest.MonkeyPatch, limit: int, level: str) -> None:
     monkeypatch.setattr(machine, "address_space_mb", lambda: limit)
     monkeypatch.setattr(machine, "memory_limit_mb", lambda: None)
-    said: list[str] = []
-    try:
-        machine.check_limits(2, said.append)
-        told = "warned" if said else ""
-    except SettingsError as error:
-        told, said = "refused", [error.message]
-    assert told == level
-    assert all(f"limited to {limit} MB (ulimit -v)" in text and "raise the limit" in text for text in said)
+    found, texts = checked_limits()
+    assert found == level
+    assert all(f"limited to {limit} MB (ulimit -v)" in text and "raise the limit" in text for text in texts)
 
 
 def test_few_open_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
