@@ -5,7 +5,6 @@ Listeners and workers signal it as soon as they notice the return. At rest there
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ import redis
 import structlog
 
 from actors.intake.requeue_scan import SCAN_LOCK, SCAN_LOCK_MS, requeue_lost
+from actors.intake.signalled_thread import SignalledThread
 from actors.redis_queue.queue import RedisQueue
 from pipeline.catalogue import Catalogue
 from pipeline.errors import PipelineError
@@ -72,28 +72,11 @@ class ReturnScans:
 
     def __init__(self, scan: Callable[[], object]) -> None:
         self._scan = scan
-        self._due = threading.Event()
-        self._running = threading.Lock()
+        self._thread = SignalledThread("return scan", self._scan_until_done)
 
     def signal(self) -> None:
         """Requests a scan. Returns at once."""
-        self._due.set()
-        if not self._running.acquire(blocking=False):
-            return
-        try:
-            threading.Thread(target=self._run, name="return scan", daemon=True).start()
-        except RuntimeError:  # no thread can be started: the periodic scan does it
-            self._running.release()
-
-    def _run(self) -> None:
-        try:
-            while self._due.is_set():
-                self._due.clear()
-                self._scan_until_done()
-        finally:
-            self._running.release()
-        if self._due.is_set():  # signalled between the last look and the release
-            self.signal()
+        self._thread.signal()
 
     def _scan_until_done(self) -> None:
         for _ in range(TRIES):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from actors.intake.signalled_thread import SignalledThread
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.intake_spool import DamagedEntryError, EntryName, IntakeSpool
 from pipeline.intake_spool.entry import RESTORE
@@ -50,27 +51,20 @@ class SpoolHandOver:
         self._hand_over = hand_over
         self._probe = probe
         self._outage = outage
-        self._due = threading.Event()
         self._stopped = threading.Event()
-        self._running = threading.Lock()
+        self._thread = SignalledThread("spool hand-over", self._run_and_go_on)
         self._fault: str | None = None
         self._failures: Counter[EntryName] = Counter()
         self._left: set[EntryName] = set()  # handed over or set aside, but not removable; logged once
 
     def signal(self) -> None:
         """Starts the thread that hands over until nothing is left, unless it runs. Returns at once."""
-        self._due.set()
-        if not self._running.acquire(blocking=False):
-            return
-        try:
-            threading.Thread(target=self._run, name="spool hand-over", daemon=True).start()
-        except RuntimeError:  # no thread can be started: the next signal tries again
-            self._running.release()
+        self._thread.signal()
 
     def stop(self) -> None:
         """Ends the thread after the entry in progress, and waits for it; what is left waits for the next process."""
         self._stopped.set()
-        self._running.acquire(timeout=STOP_S)
+        self._thread.stop(STOP_S)
 
     def run_once(self) -> int:
         """Hands over what there is, in this thread; returns how many. Stops if the catalogue is away.
@@ -89,22 +83,14 @@ class SpoolHandOver:
             self._ask_catalogue()
         return 0
 
-    def _run(self) -> None:
-        try:
-            while self._is_needed():
-                self._due.clear()
-                self._run_once_safely()
-                if self._outage.is_active:
-                    self._stopped.wait(self._outage.pause_s)
-                elif self._waiting():
-                    self._stopped.wait(PAUSE_S)
-        finally:
-            self._running.release()
-        if self._due.is_set() and not self._stopped.is_set():  # signalled between the last look and the release
-            self.signal()
-
-    def _is_needed(self) -> bool:
-        return not self._stopped.is_set() and (self._due.is_set() or self._outage.is_active or bool(self._waiting()))
+    def _run_and_go_on(self) -> None:
+        """One pass in the thread, which signals the next one while something waits or the catalogue is away."""
+        if self._stopped.is_set():
+            return
+        self._run_once_safely()
+        pause_s = self._outage.pause_s if self._outage.is_active else PAUSE_S if self._waiting() else None
+        if pause_s is not None and not self._stopped.wait(pause_s):
+            self._thread.signal()
 
     def _run_once_safely(self) -> None:
         try:
