@@ -16,8 +16,6 @@ from pipeline.config.redis_urls import Node, RedisUrl, parse_redis_url
 from pipeline.redis_client.locators import Locator, NodeLocator, SentinelLocator
 from pipeline.redis_client.redirects import RedirectingRetry
 
-NOT_PRIMARY = "is not the primary any more"
-
 
 class _Located:
     """A connection to the server that its locator names when it connects."""
@@ -47,9 +45,7 @@ class _Located:
             role = self.read_response()[0]  # type: ignore[attr-defined]
         except NoPermissionError:  # the login may not ask; a replica then refuses the first write
             return
-        if role not in (b"master", "master"):
-            self._locator.failed(Node(self.host, self.port))
-            raise redis.ConnectionError(f"{self.host}:{self.port} {NOT_PRIMARY}")
+        self._locator.require_primary(role, Node(self.host, self.port))
 
 
 class LocatedConnection(_Located, Connection):

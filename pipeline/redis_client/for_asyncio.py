@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
 
 from pipeline.config.redis_urls import Node, parse_redis_url
-from pipeline.redis_client.client import NOT_PRIMARY, make_locator
+from pipeline.redis_client.client import make_locator
 from pipeline.redis_client.locators import Locator
 from pipeline.redis_client.redirects import REDIRECTS
 
@@ -71,9 +71,7 @@ class _Located:
             role = (await self.read_response())[0]  # type: ignore[attr-defined]
         except NoPermissionError:
             return
-        if role not in (b"master", "master"):
-            self._locator.failed(Node(self.host, self.port))
-            raise redis.ConnectionError(f"{self.host}:{self.port} {NOT_PRIMARY}")
+        self._locator.require_primary(role, Node(self.host, self.port))
 
 
 class LocatedConnection(_Located, Connection):

@@ -53,6 +53,16 @@ class Locator(ABC):
     def failed(self, node: Node) -> None:
         """Notes that a server cannot be reached, or is not what it should be."""
 
+    def require_primary(self, role: bytes | str, node: Node) -> None:
+        """Returns if a server's answer to ROLE says that it is a primary.
+
+        Raises:
+            redis.ConnectionError: it is a replica, which a failover has made of it.
+        """
+        if role not in (b"master", "master"):
+            self.failed(node)
+            raise redis.ConnectionError(f"{node} is not the primary any more")
+
     def redirect(self, error: Exception) -> None:
         """Notes that a server has refused a command: another one, or a new connection, may take it."""
         if isinstance(error, MovedError):
